@@ -1,0 +1,138 @@
+"""Puts Gnosis' and Aurum's contracts on a development chain, and says where they are."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from eth_typing import ChecksumAddress
+from web3 import Web3
+from web3.contract import Contract
+
+FOLDER = Path(__file__).resolve().parent
+GNOSIS = FOLDER / "node_modules" / "@gnosis.pm"
+# Own contracts come from artifacts/, these, bytecode untouched, from npm.
+GNOSIS_PACKAGES = {
+    "ConditionalTokens": "conditional-tokens-contracts",
+    "FixedProductMarketMaker": "conditional-tokens-market-makers",
+    "FixedProductMarketMakerFactory": "conditional-tokens-market-makers",
+}
+COLLATERAL = ("USD Coin", "USDC", 6)  # name, symbol, decimals
+DEPLOY_GAS = 15_000_000  # the FPMM factory, the largest, takes 6.1 million
+CALL_GAS = 500_000
+RECEIPT_TIMEOUT = 30.0  # seconds
+RECEIPT_POLL = 0.002  # seconds; anvil mines at once, but not before it answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """Where the contracts of one chain are. Addresses have a checksum."""
+
+    rpc_url: str
+    chain_id: int
+    conditional_tokens: ChecksumAddress
+    market_factory: ChecksumAddress
+    aurum_token: ChecksumAddress
+    aurum_oracle: ChecksumAddress
+    fee_collector: ChecksumAddress
+    start_block: int
+    """The first block that can hold a log of these contracts."""
+    collateral: ChecksumAddress
+    fpmm_factory: ChecksumAddress
+
+    def to_env(self) -> str:
+        """The `.env` fragment that configures the backend for this chain, one NAME=value a line."""
+        return "".join(f"{name}={getattr(self, field)}\n" for field, name in ENV_NAMES.items())
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """The inverse of `to_env`. Raises KeyError for a name that is missing."""
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            text = env[ENV_NAMES[field.name]]
+            if field.type is int:
+                values[field.name] = int(text)
+            else:
+                values[field.name] = text if field.name == "rpc_url" else Web3.to_checksum_address(text)
+        return cls(**values)
+
+    @classmethod
+    def from_env_file(cls, path: Path) -> Self:
+        """Reads a file that `to_env` wrote."""
+        lines = path.read_text().splitlines()
+        return cls.from_env(dict(line.split("=", 1) for line in lines if "=" in line))
+
+
+ENV_NAMES = {
+    "rpc_url": "RPC_URL",
+    "chain_id": "CHAIN_ID",
+    "conditional_tokens": "CONDITIONAL_TOKENS_ADDRESS",
+    "market_factory": "MARKET_FACTORY_ADDRESS",
+    "aurum_token": "AURUM_TOKEN_ADDRESS",
+    "aurum_oracle": "AURUM_ORACLE_ADDRESS",
+    "fee_collector": "FEE_COLLECTOR_ADDRESS",
+    "start_block": "INDEXER_START_BLOCK",
+    "collateral": "DEVCHAIN_COLLATERAL_ADDRESS",
+    "fpmm_factory": "DEVCHAIN_FPMM_FACTORY_ADDRESS",
+}
+
+
+@cache
+def artifact(name: str) -> dict[str, Any]:
+    """`{"abi": ..., "bytecode": ...}` of a contract, by its name. Gnosis' need `npm ci` to have run."""
+    package = GNOSIS_PACKAGES.get(name)
+    folder = GNOSIS / package / "build" / "contracts" if package else FOLDER / "artifacts"
+    loaded = json.loads((folder / f"{name}.json").read_text())
+    return {"abi": loaded["abi"], "bytecode": loaded["bytecode"]}
+
+
+def deploy_contract(w3: Web3, name: str, *arguments: Any, sender: ChecksumAddress | None = None) -> Contract:
+    """Deploys one contract from an unlocked account (default: the first) and waits for it."""
+    factory = w3.eth.contract(**artifact(name))
+    transaction = factory.constructor(*arguments).transact(
+        {"from": sender or w3.eth.accounts[0], "gas": DEPLOY_GAS, "gasPrice": w3.eth.gas_price}
+    )
+    receipt = w3.eth.wait_for_transaction_receipt(transaction, timeout=RECEIPT_TIMEOUT, poll_latency=RECEIPT_POLL)
+    if receipt["status"] != 1:
+        raise RuntimeError(f"the deployment of {name} was reverted")
+    return w3.eth.contract(address=receipt["contractAddress"], abi=artifact(name)["abi"])
+
+
+def deploy(w3: Web3) -> Deployment:
+    """Deploys everything. On a fresh chain the addresses are always the same.
+
+    Account 0 becomes the admin of all contracts, and a market creator and resolver.
+    """
+    admin = w3.eth.accounts[0]
+    start_block = w3.eth.block_number + 1
+    conditional_tokens = deploy_contract(w3, "ConditionalTokens").address
+    fpmm_factory = deploy_contract(w3, "FixedProductMarketMakerFactory").address
+    collateral = deploy_contract(w3, "DevCollateral", *COLLATERAL).address
+    aurum_token = deploy_contract(w3, "AurumToken", admin).address
+    oracle = deploy_contract(w3, "AurumOracle", conditional_tokens, aurum_token, admin)
+    factory = deploy_contract(w3, "MarketFactory", conditional_tokens, fpmm_factory, oracle.address, admin)
+    fee_collector = deploy_contract(w3, "FeeCollector", admin).address
+    for call in (
+        oracle.functions.grantRole(oracle.functions.REGISTRAR_ROLE().call(), factory.address),
+        factory.functions.grantMarketCreator(admin),
+        factory.functions.grantMarketResolver(admin),
+        factory.functions.addCollateral(collateral),
+    ):
+        sent = call.transact({"from": admin, "gas": CALL_GAS, "gasPrice": w3.eth.gas_price})
+        receipt = w3.eth.wait_for_transaction_receipt(sent, timeout=RECEIPT_TIMEOUT, poll_latency=RECEIPT_POLL)
+        if receipt["status"] != 1:
+            raise RuntimeError(f"{call.fn_name} was reverted")
+    return Deployment(
+        rpc_url=w3.provider.endpoint_uri,  # type: ignore[attr-defined]
+        chain_id=w3.eth.chain_id,
+        conditional_tokens=conditional_tokens,
+        market_factory=factory.address,
+        aurum_token=aurum_token,
+        aurum_oracle=oracle.address,
+        fee_collector=fee_collector,
+        start_block=start_block,
+        collateral=collateral,
+        fpmm_factory=fpmm_factory,
+    )
