@@ -7,9 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+import rlp
 from eth_typing import ChecksumAddress
+from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract import Contract
+from web3.types import TxReceipt
 
 FOLDER = Path(__file__).resolve().parent
 GNOSIS = FOLDER / "node_modules" / "@gnosis.pm"
@@ -22,8 +25,28 @@ GNOSIS_PACKAGES = {
 COLLATERAL = ("USD Coin", "USDC", 6)  # name, symbol, decimals
 DEPLOY_GAS = 15_000_000  # the FPMM factory, the largest, takes 6.1 million
 CALL_GAS = 500_000
+# Wei. Twice anvil's base fee of its first block, which only falls on blocks that are nearly empty.
+GAS_PRICE = 2_000_000_000
+ROLE_CALLS = 4  # transactions of `_grant_roles`
+# Fields of Deployment in the order in which `deploy` creates them, which fixes their addresses.
+DEPLOY_ORDER = (
+    "conditional_tokens",
+    "fpmm_factory",
+    "collateral",
+    "aurum_token",
+    "aurum_oracle",
+    "market_factory",
+    "fee_collector",
+)
 RECEIPT_TIMEOUT = 30.0  # seconds
 RECEIPT_POLL = 0.002  # seconds; anvil mines at once, but not before it answers
+
+
+class IncompleteDeployment(Exception):  # noqa: N818
+    """The chain has blocks, but not all contracts: its first start was cut short. Delete its state."""
+
+    def __str__(self) -> str:
+        return str(self.__doc__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +115,9 @@ def deploy_contract(w3: Web3, name: str, *arguments: Any, sender: ChecksumAddres
     """Deploys one contract from an unlocked account (default: the first) and waits for it."""
     factory = w3.eth.contract(**artifact(name))
     transaction = factory.constructor(*arguments).transact(
-        {"from": sender or w3.eth.accounts[0], "gas": DEPLOY_GAS, "gasPrice": w3.eth.gas_price}
+        {"from": sender or w3.eth.accounts[0], "gas": DEPLOY_GAS, "gasPrice": GAS_PRICE}
     )
-    receipt = w3.eth.wait_for_transaction_receipt(transaction, timeout=RECEIPT_TIMEOUT, poll_latency=RECEIPT_POLL)
-    if receipt["status"] != 1:
-        raise RuntimeError(f"the deployment of {name} was reverted")
+    receipt = _wait(w3, transaction, name)
     return w3.eth.contract(address=receipt["contractAddress"], abi=artifact(name)["abi"])
 
 
@@ -107,32 +128,63 @@ def deploy(w3: Web3) -> Deployment:
     """
     admin = w3.eth.accounts[0]
     start_block = w3.eth.block_number + 1
-    conditional_tokens = deploy_contract(w3, "ConditionalTokens").address
-    fpmm_factory = deploy_contract(w3, "FixedProductMarketMakerFactory").address
-    collateral = deploy_contract(w3, "DevCollateral", *COLLATERAL).address
-    aurum_token = deploy_contract(w3, "AurumToken", admin).address
-    oracle = deploy_contract(w3, "AurumOracle", conditional_tokens, aurum_token, admin)
-    factory = deploy_contract(w3, "MarketFactory", conditional_tokens, fpmm_factory, oracle.address, admin)
-    fee_collector = deploy_contract(w3, "FeeCollector", admin).address
+    first_nonce = w3.eth.get_transaction_count(admin)
+    at = addresses(admin, first_nonce)
+    for name, arguments in (
+        ("ConditionalTokens", ()),
+        ("FixedProductMarketMakerFactory", ()),
+        ("DevCollateral", COLLATERAL),
+        ("AurumToken", (admin,)),
+        ("AurumOracle", (at["conditional_tokens"], at["aurum_token"], admin)),
+        ("MarketFactory", (at["conditional_tokens"], at["fpmm_factory"], at["aurum_oracle"], admin)),
+        ("FeeCollector", (admin,)),
+    ):
+        deploy_contract(w3, name, *arguments)
+    _grant_roles(w3, at)
+    return Deployment(rpc_url=_endpoint(w3), chain_id=w3.eth.chain_id, start_block=start_block, **at)
+
+
+def existing(w3: Web3) -> Deployment | None:
+    """What `deploy` put first on this chain; None on a chain without it. Raises IncompleteDeployment."""
+    admin = w3.eth.accounts[0]
+    at = addresses(admin, 0)
+    if w3.eth.block_number == 0:
+        return None
+    if w3.eth.get_transaction_count(admin) < len(at) + ROLE_CALLS or not all(map(w3.eth.get_code, at.values())):
+        raise IncompleteDeployment
+    return Deployment(rpc_url=_endpoint(w3), chain_id=w3.eth.chain_id, start_block=1, **at)
+
+
+def addresses(deployer: ChecksumAddress, first_nonce: int) -> dict[str, ChecksumAddress]:
+    """Where `deploy` puts each contract, by the name of its field in Deployment."""
+    return {field: created_address(deployer, first_nonce + i) for i, field in enumerate(DEPLOY_ORDER)}
+
+
+def created_address(creator: ChecksumAddress, nonce: int) -> ChecksumAddress:
+    """The address of what `creator` creates with its `nonce`: the last 20 bytes of keccak(rlp([creator, nonce]))."""
+    return Web3.to_checksum_address(Web3.keccak(rlp.encode([bytes.fromhex(creator[2:]), nonce]))[12:])
+
+
+def _grant_roles(w3: Web3, at: Mapping[str, ChecksumAddress]) -> None:
+    admin = w3.eth.accounts[0]
+    oracle = w3.eth.contract(address=at["aurum_oracle"], abi=artifact("AurumOracle")["abi"])
+    factory = w3.eth.contract(address=at["market_factory"], abi=artifact("MarketFactory")["abi"])
     for call in (
         oracle.functions.grantRole(oracle.functions.REGISTRAR_ROLE().call(), factory.address),
         factory.functions.grantMarketCreator(admin),
         factory.functions.grantMarketResolver(admin),
-        factory.functions.addCollateral(collateral),
+        factory.functions.addCollateral(at["collateral"]),
     ):
-        sent = call.transact({"from": admin, "gas": CALL_GAS, "gasPrice": w3.eth.gas_price})
-        receipt = w3.eth.wait_for_transaction_receipt(sent, timeout=RECEIPT_TIMEOUT, poll_latency=RECEIPT_POLL)
-        if receipt["status"] != 1:
-            raise RuntimeError(f"{call.fn_name} was reverted")
-    return Deployment(
-        rpc_url=w3.provider.endpoint_uri,  # type: ignore[attr-defined]
-        chain_id=w3.eth.chain_id,
-        conditional_tokens=conditional_tokens,
-        market_factory=factory.address,
-        aurum_token=aurum_token,
-        aurum_oracle=oracle.address,
-        fee_collector=fee_collector,
-        start_block=start_block,
-        collateral=collateral,
-        fpmm_factory=fpmm_factory,
-    )
+        sent = call.transact({"from": admin, "gas": CALL_GAS, "gasPrice": GAS_PRICE})
+        _wait(w3, sent, call.fn_name)
+
+
+def _wait(w3: Web3, transaction: HexBytes, what: str) -> TxReceipt:
+    receipt = w3.eth.wait_for_transaction_receipt(transaction, timeout=RECEIPT_TIMEOUT, poll_latency=RECEIPT_POLL)
+    if receipt["status"] != 1:
+        raise RuntimeError(f"{what} was reverted")
+    return receipt
+
+
+def _endpoint(w3: Web3) -> str:
+    return str(w3.provider.endpoint_uri)  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ MNEMONIC = "test test test test test test test test test test test junk"
 CHAIN_ID = 31337
 # Blocks whose state anvil keeps in memory, hence the deepest anvil_reorg. Without a limit it writes gigabytes to disk.
 HISTORY_BLOCKS = 128
+BLOCK_GAS_LIMIT = 1_000_000_000  # gas; room for an AMM of 256 outcomes, and for many transactions in one block
 START_TIMEOUT = 20.0  # seconds; it takes 0.06 on an idle machine
 STOP_TIMEOUT = 20.0  # seconds; the state is written first
 POLL_INTERVAL = 0.01  # seconds between two looks at a starting node
@@ -181,6 +182,7 @@ class Anvil:
         command = [str(binary()), "--quiet", "--host", self.host, "--port", str(self.port)]
         command += ["--chain-id", str(self.chain_id), "--mnemonic", self._mnemonic]
         command += ["--prune-history", str(self._history_blocks)]
+        command += ["--gas-limit", str(BLOCK_GAS_LIMIT)]
         command += ["--order", "fifo"]  # transactions of one block keep the order in which they were sent
         if self._state is not None:
             command += ["--state", str(self._state), "--state-interval", str(self._state_interval)]
