@@ -1,0 +1,29 @@
+"""The ASGI application: HTTP to Django, WebSockets to the hub's consumers."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aurum.settings")
+
+from django.core.asgi import get_asgi_application  # noqa: E402
+
+django_application = get_asgi_application()  # sets Django up: what follows imports models
+
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import WebsocketDenier  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
+
+from aurum.database import connect_async  # noqa: E402
+from aurum.origins import OriginCheck  # noqa: E402
+from markets.consumers import FeedConsumer  # noqa: E402
+from markets.hub import Hub  # noqa: E402
+
+hub = Hub(connect_async)
+
+application = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        "websocket": OriginCheck(
+            URLRouter([path("ws", FeedConsumer.as_asgi(hub=hub)), re_path("", WebsocketDenier.as_asgi())])
+        ),
+    }
+)

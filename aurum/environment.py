@@ -1,0 +1,92 @@
+"""Turns the environment into checked values; a bad one is one line that names the variable."""
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+ENVIRONMENTS = ("development", "staging", "production")
+ZERO_ADDRESS = "0x" + "00" * 20
+WEAK_SECRETS = ("secret", "changeme", "change-me", "your-", "example", "password", "development", "insecure")
+DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "": 1}
+
+
+def read_env_files(base_dir: Path) -> None:
+    """Loads `.env`, then the fragment that the development chain writes; the real environment wins over both."""
+    for name in os.environ.get("AURUM_ENV_FILES", ".env,.data/devchain.env").split(","):
+        path = base_dir / name
+        if name and path.is_file():
+            environ.Env.read_env(path, overwrite=False)
+
+
+def environment_name(env: environ.Env) -> str:
+    """`DJANGO_ENV`, or its synonym `NODE_ENV`."""
+    name = env.str("DJANGO_ENV", default="") or env.str("NODE_ENV", default="development")
+    if name not in ENVIRONMENTS:
+        raise ImproperlyConfigured(f"DJANGO_ENV must be one of {', '.join(ENVIRONMENTS)}; it is {name!r}")
+    return name
+
+
+def address(env: environ.Env, name: str) -> str:
+    """A contract address in lower case; empty when it is not set."""
+    value = env.str(name, default="").strip().lower()
+    if value and not re.fullmatch(r"0x[0-9a-f]{40}", value):
+        raise ImproperlyConfigured(f"{name} must be 0x and 40 hexadecimal digits")
+    if value == ZERO_ADDRESS:
+        raise ImproperlyConfigured(f"{name} must not be the zero address")
+    return value
+
+
+def integer(env: environ.Env, name: str, *, default: int, minimum: int, maximum: int) -> int:
+    """A whole number within its bounds."""
+    raw = env.str(name, default=str(default)).strip()
+    if not re.fullmatch(r"[0-9]{1,18}", raw) or not minimum <= int(raw) <= maximum:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {minimum} to {maximum}; it is {raw!r}")
+    return int(raw)
+
+
+def duration(env: environ.Env, name: str, *, default: str) -> timedelta:
+    """A span such as `15m`, `12h` or `7d`; a bare number is seconds."""
+    raw = env.str(name, default=default).strip()
+    match = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", raw)
+    if not match or not int(match[1]):
+        raise ImproperlyConfigured(f"{name} must be a duration such as 15m, 12h or 7d; it is {raw!r}")
+    return timedelta(seconds=int(match[1]) * DURATION_UNITS[match[2]])
+
+
+def urls(env: environ.Env, name: str, *, schemes: tuple[str, ...]) -> list[str]:
+    """A comma-separated list of URLs. The message never repeats the value: it may hold a key."""
+    values = [value.strip() for value in env.str(name, default="").split(",") if value.strip()]
+    for value in values:
+        if not re.match(rf"(?:{'|'.join(schemes)})://[^\s/]+", value):
+            raise ImproperlyConfigured(f"{name} must hold URLs that start with {' or '.join(schemes)}://")
+    return values
+
+
+def jwt_secret(env: environ.Env, environment: str) -> str:
+    """`JWT_SECRET`; outside development it must be there, have 32 bytes and not look like an example."""
+    value = env.str("JWT_SECRET", default="")
+    if environment == "development":
+        return value.ljust(32, "=") if value else "development-only-insecure-secret-of-48-characters"
+    if len(value.encode()) < 32:
+        raise ImproperlyConfigured(f"JWT_SECRET must have at least 32 bytes in {environment}")
+    if len(set(value)) < 10 or any(word in value.lower() for word in WEAK_SECRETS):
+        raise ImproperlyConfigured(f"JWT_SECRET is guessable; {environment} needs a random one")
+    return value
+
+
+def allowed_hosts(env: environ.Env, environment: str) -> list[str]:
+    """`ALLOWED_HOSTS`; hosting platforms that announce the public host need none."""
+    hosts = env.list("ALLOWED_HOSTS", default=[])
+    announced = [
+        os.environ.get(name, "") for name in ("RENDER_EXTERNAL_HOSTNAME", "RAILWAY_PUBLIC_DOMAIN", "APP_DOMAIN")
+    ]
+    hosts += [host for host in announced if host]
+    if hosts:
+        return [*hosts, "localhost", "127.0.0.1", "[::1]"]
+    if environment == "development":
+        return ["*"]
+    raise ImproperlyConfigured(f"ALLOWED_HOSTS must name the hosts that {environment} answers for")

@@ -1,0 +1,77 @@
+"""Errors as RFC 9457 `application/problem+json`: type, title, status, detail, requestId, and errors by field."""
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+from aurum.request_id import current_request_id
+
+logger = logging.getLogger(__name__)
+CONTENT_TYPE = "application/problem+json"
+
+
+def problem(status: int, detail: str, errors: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The body of one error."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "requestId": current_request_id.get(),
+    }
+    return body | ({"errors": errors} if errors else {})
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's handler, with problem bodies. What it does not know goes on to `server_error`."""
+    response = drf_exception_handler(error, context)
+    if response is None:
+        return None
+    if isinstance(error, Http404):
+        error = exceptions.NotFound(str(error) or None)
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    detail, errors = "", None
+    if isinstance(error, exceptions.ValidationError):
+        errors = error.detail if isinstance(error.detail, dict) else {"detail": error.detail}
+        detail = "; ".join(f"{field}: {_first(messages)}" for field, messages in errors.items())
+    elif isinstance(error, exceptions.APIException):
+        detail = str(error.detail)
+    response.data = problem(response.status_code, detail, errors)
+    response.content_type = CONTENT_TYPE
+    return response
+
+
+def _first(messages: Any) -> str:
+    return str(messages[0]) if isinstance(messages, list) and messages else str(messages)
+
+
+def _answer(request: HttpRequest, status: int, detail: str) -> HttpResponse:
+    """A problem; a plain page where a person looks, in the admin."""
+    if request.path.startswith("/admin"):
+        return render(request, "problem.html", {"status": status, "detail": detail}, status=status)
+    return HttpResponse(json.dumps(problem(status, detail)), status=status, content_type=CONTENT_TYPE)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, 400, "The request is malformed.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, 403, "You may not do this.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _answer(request, 404, "There is nothing at this address.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _answer(request, 500, "Something went wrong on our side; it has been logged under this requestId.")

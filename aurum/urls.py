@@ -1,0 +1,22 @@
+"""Every HTTP path of the project."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+
+from aurum.status import IndexerStatusView, StatusView
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/", include("markets.urls")),
+    path("api/", include("oracle.urls")),
+    path("api/status", StatusView.as_view()),
+    path("api/indexer/status", IndexerStatusView.as_view()),
+    path("api/schema", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema")),
+]
+
+handler400 = "aurum.problems.bad_request"
+handler403 = "aurum.problems.permission_denied"
+handler404 = "aurum.problems.not_found"
+handler500 = "aurum.problems.server_error"

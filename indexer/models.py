@@ -1,0 +1,94 @@
+"""The chain as it was read: blocks and events; and how the indexer is doing. The checkpoint stands in markets."""
+
+from django.db import models
+from django.utils import timezone
+
+from markets.fields import AddressField, Bytes32Field
+
+
+class IndexedEvent(models.Model):
+    """One log of a watched contract. `topics` and `data` are the log itself; `event_data` is its reading.
+
+    `processed` is false where the log could not be decoded or applied; `error` says why.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    block_number = models.BigIntegerField()
+    block_hash = Bytes32Field()
+    block_timestamp = models.DateTimeField()
+    transaction_hash = models.CharField(max_length=66)
+    transaction_index = models.IntegerField()
+    log_index = models.IntegerField()
+    address = AddressField()
+    event_name = models.CharField(max_length=100)
+    event_data = models.JSONField()
+    topics = models.JSONField()
+    data = models.BinaryField()
+    processed = models.BooleanField(default=False)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "indexed_events"
+        indexes = [
+            models.Index(fields=["block_number", "log_index"], name="indexed_events_order"),
+            models.Index(fields=["event_name", "-block_number"], name="indexed_events_by_name"),
+            models.Index(fields=["block_number"], name="indexed_events_failed", condition=models.Q(processed=False)),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["transaction_hash", "log_index"], name="indexed_events_stored_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_name} {self.block_number}/{self.log_index}"
+
+
+class WaitingEvent(models.Model):
+    """An applied event that concerns what no market has yet; the market's own event claims it by `key`.
+
+    A condition can be prepared, split and its tokens transferred before MarketCreated makes a market of it.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    key = models.CharField(max_length=100, db_index=True, help_text="`condition:0x…`, `position:123…` or `market:0x…`")
+    event = models.ForeignKey(IndexedEvent, models.CASCADE, related_name="waits")
+
+    class Meta:
+        db_table = "waiting_events"
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class IndexedBlock(models.Model):
+    """A block that had logs of ours, or that ended a batch."""
+
+    number = models.BigIntegerField(primary_key=True)
+    hash = Bytes32Field()
+    parent_hash = Bytes32Field()
+    timestamp = models.DateTimeField()
+
+    class Meta:
+        db_table = "indexed_blocks"
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.hash}"
+
+
+class IndexerStatus(models.Model):
+    """What the indexer last said of itself and of the chain. One row."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    heartbeat_at = models.DateTimeField()
+    head_block = models.BigIntegerField(null=True)
+    head_timestamp = models.DateTimeField(null=True)
+    last_error = models.TextField(blank=True)
+    last_error_at = models.DateTimeField(null=True)
+    endpoints = models.JSONField(default=list, help_text="Health by endpoint; hosts only, never keys.")
+
+    class Meta:
+        db_table = "indexer_status"
+        verbose_name_plural = "indexer status"
+
+    def __str__(self) -> str:
+        return f"heard of at {self.heartbeat_at:%Y-%m-%d %H:%M:%S}"

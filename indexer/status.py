@@ -1,0 +1,48 @@
+"""How far the indexer is, read from what it wrote: for /health, /api/status and the command."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from indexer.models import IndexedEvent, IndexerStatus
+from markets.models import Checkpoint
+
+# An indexer that has not been heard of for this long counts as stopped: several polls, and a slow batch.
+MINIMUM_SILENCE = timedelta(seconds=30)
+
+
+def indexer_state() -> str:
+    """`running` or `stopped`, by the heartbeat."""
+    heartbeat = IndexerStatus.objects.values_list("heartbeat_at", flat=True).first()
+    silence = max(MINIMUM_SILENCE, timedelta(milliseconds=3 * settings.INDEXER_POLL_INTERVAL))
+    return "running" if heartbeat and timezone.now() - heartbeat < silence else "stopped"
+
+
+def read_status() -> dict[str, Any]:
+    """Head, indexed and finalized block, lag in blocks and seconds, events, failures, endpoints."""
+    checkpoint = Checkpoint.objects.first()
+    status = IndexerStatus.objects.first()
+    indexed = checkpoint.block_number if checkpoint else None
+    indexed_at = checkpoint.block_timestamp if checkpoint else None
+    head = status.head_block if status else None
+    head_at = status.head_timestamp if status else None
+    return {
+        "state": indexer_state(),
+        "chain_id": checkpoint.chain_id if checkpoint else settings.CHAIN_ID,
+        "head_block": head,
+        "indexed_block": indexed,
+        "indexed_block_hash": (checkpoint.block_hash if checkpoint else "") or None,
+        "indexed_at": indexed_at,
+        "safe_block": checkpoint.safe_block if checkpoint else None,
+        "finalized_block": checkpoint.finalized_block if checkpoint else None,
+        "lag_blocks": max(0, head - indexed) if head is not None and indexed is not None else None,
+        "lag_seconds": max(0, int((head_at - indexed_at).total_seconds())) if head_at and indexed_at else None,
+        "events": checkpoint.event_count if checkpoint else 0,
+        "failed_events": IndexedEvent.objects.filter(processed=False).count(),
+        "last_error": (status.last_error if status else "") or None,
+        "last_error_at": status.last_error_at if status else None,
+        "heartbeat_at": status.heartbeat_at if status else None,
+        "endpoints": status.endpoints if status else [],
+    }

@@ -1,0 +1,16 @@
+"""PURE. Chain seconds as UTC datetimes."""
+
+from datetime import UTC, datetime
+
+# 9999-12-31T23:59:59Z, the last that a Python datetime holds; a contract's uint256 may lie far beyond.
+LAST_SECOND = 253_402_300_799
+
+
+def from_seconds(seconds: int) -> datetime:
+    """The time `seconds` after 1970, clamped to the year 9999."""
+    return datetime.fromtimestamp(min(seconds, LAST_SECOND), tz=UTC)
+
+
+def to_seconds(moment: datetime) -> int:
+    """Unix seconds of a datetime, rounded down."""
+    return int(moment.timestamp())

@@ -1,0 +1,375 @@
+"""What the chain's events add up to. Amounts are in base units of the market's collateral, fees fractions of 1e18.
+
+Rows are written by projections.py alone, and their ids follow from what names them on chain (identity.py). Times are
+block times. `MarketMetadata` is the exception: people write it, and a re-index leaves it alone.
+"""
+
+from django.db import models
+from django.utils import timezone
+
+from markets.fields import AddressField, Bytes32Field, TotalField, Uint256Field, Uint256ListField
+from markets.querysets import MarketQuerySet, PositionQuerySet
+
+
+class Emitted(models.Model):
+    """A row that is one event's: where in the chain the event stands."""
+
+    block_number = models.BigIntegerField()
+    block_hash = Bytes32Field()
+    transaction_hash = Bytes32Field()
+    log_index = models.IntegerField()
+    timestamp = models.DateTimeField()
+
+    class Meta:
+        abstract = True
+
+
+class Condition(models.Model):
+    """A condition of ConditionalTokens, ours or not: its payouts may be fixed before any market uses it."""
+
+    id = models.UUIDField(primary_key=True)
+    condition_id = Bytes32Field(unique=True)
+    oracle = AddressField()
+    question_id = Bytes32Field()
+    outcome_slot_count = models.IntegerField()
+    payout_numerators = Uint256ListField(null=True)
+    resolved_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "conditions"
+
+    def __str__(self) -> str:
+        return self.condition_id
+
+
+class Market(models.Model):
+    """One market of the factory. `resolved` from ConditionResolution on; MarketResolved may come later or never."""
+
+    id = models.UUIDField(primary_key=True)
+    market_id = Bytes32Field(unique=True)
+    question_id = Bytes32Field(db_index=True)
+    condition_id = Bytes32Field(db_index=True)
+    creator = AddressField(db_index=True)
+    collateral_token = AddressField(db_index=True)
+    amm_address = AddressField(null=True, unique=True, help_text="The first AMM that the factory announced.")
+    question = models.TextField()
+    outcomes = models.JSONField()
+    resolution_time = models.DateTimeField(help_text="Clamped to the year 9999; resolution_timestamp is exact.")
+    resolution_timestamp = Uint256Field(help_text="Seconds, as the contract holds it.")
+    resolved = models.BooleanField(default=False)
+    payouts = Uint256ListField(null=True, help_text="Payout numerators; an outcome pays its share of their sum.")
+    resolved_at = models.DateTimeField(null=True)
+    confirmed_at = models.DateTimeField(null=True, help_text="When the factory confirmed it with MarketResolved.")
+
+    fee = Uint256Field(null=True)
+    reserves = Uint256ListField(null=True)
+    liquidity = TotalField(default=0)
+    volume = TotalField(default=0)
+    trading_fees = TotalField(default=0)
+    fees_collected = TotalField(default=0)
+    trade_count = models.BigIntegerField(default=0)
+    trader_count = models.BigIntegerField(default=0)
+
+    block_number = models.BigIntegerField()
+    block_hash = Bytes32Field()
+    transaction_hash = Bytes32Field()
+    log_index = models.IntegerField()
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    objects = MarketQuerySet.as_manager()
+
+    class Meta:
+        db_table = "markets"
+        indexes = [
+            models.Index(fields=["-created_at", "id"], name="markets_newest"),
+            models.Index(fields=["resolved", "resolution_time"], name="markets_status"),
+        ]
+
+    def __str__(self) -> str:
+        return self.question[:80]
+
+    @property
+    def status(self) -> str:
+        """`resolved`, `ended` (its resolution time has passed) or `open`."""
+        if self.resolved:
+            return "resolved"
+        return "ended" if self.resolution_time <= timezone.now() else "open"
+
+
+class Amm(models.Model):
+    """An AMM that the factory announced for a market."""
+
+    id = models.UUIDField(primary_key=True)
+    address = AddressField(unique=True)
+    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="amms")
+    fee = Uint256Field()
+    total_shares = TotalField(default=0)
+    block_number = models.BigIntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "amms"
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class LiquidityShare(models.Model):
+    """How many LP shares of an AMM somebody holds."""
+
+    id = models.UUIDField(primary_key=True)
+    amm = models.ForeignKey(Amm, models.CASCADE, to_field="address", db_column="amm_address", related_name="shares")
+    holder = AddressField(db_index=True)
+    amount = Uint256Field()
+
+    class Meta:
+        db_table = "liquidity_shares"
+
+    def __str__(self) -> str:
+        return f"{self.holder} in {self.amm_id}"
+
+
+class OutcomeToken(models.Model):
+    """The position id of one outcome of a market, and how many of its tokens exist (minted less burnt)."""
+
+    id = models.UUIDField(primary_key=True)
+    position_id = Uint256Field(unique=True)
+    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="outcome_tokens")
+    outcome_index = models.IntegerField()
+    supply = TotalField(default=0)
+
+    class Meta:
+        db_table = "outcome_tokens"
+
+    def __str__(self) -> str:
+        return f"{self.market_id}[{self.outcome_index}]"
+
+
+class Position(models.Model):
+    """What one address holds of one outcome: exactly its `balanceOf`. A closed position stays, with amount 0."""
+
+    id = models.UUIDField(primary_key=True)
+    user_address = AddressField()
+    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="positions")
+    outcome_index = models.IntegerField()
+    amount = Uint256Field()
+    is_amm = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    objects = PositionQuerySet.as_manager()
+
+    class Meta:
+        db_table = "positions"
+        indexes = [
+            models.Index(fields=["market", "-amount", "id"], name="positions_largest"),
+            models.Index(fields=["user_address", "-updated_at", "id"], name="positions_of_user"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["market", "user_address", "outcome_index"], name="positions_one_each")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_address} in {self.market_id}[{self.outcome_index}]"
+
+
+class Trade(Emitted):
+    """One FPMMBuy or FPMMSell. `collateral_amount` is what the trader paid or received, fee included or deducted."""
+
+    class Side(models.TextChoices):
+        BUY = "buy"
+        SELL = "sell"
+
+    id = models.UUIDField(primary_key=True)
+    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="trades")
+    amm_address = AddressField()
+    trader = AddressField()
+    side = models.CharField(max_length=4, choices=Side)
+    outcome = models.IntegerField()
+    amount = Uint256Field(help_text="Outcome tokens.")
+    collateral_amount = Uint256Field()
+    fee_amount = Uint256Field()
+
+    class Meta:
+        db_table = "trades"
+        indexes = [
+            models.Index(fields=["market", "-block_number", "-log_index"], name="trades_of_market"),
+            models.Index(fields=["market", "timestamp"], name="trades_by_time"),
+            models.Index(fields=["trader", "-block_number", "-log_index"], name="trades_of_trader"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.amount} of {self.market_id}[{self.outcome}]"
+
+
+class PricePoint(Emitted):
+    """The reserves of a market's AMM after a change; prices follow from them (amm.py)."""
+
+    id = models.UUIDField(primary_key=True)
+    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="price_points")
+    reserves = Uint256ListField()
+
+    class Meta:
+        db_table = "price_points"
+        indexes = [models.Index(fields=["market", "-block_number", "-log_index"], name="price_points_of_market")]
+
+    def __str__(self) -> str:
+        return f"{self.market_id} at {self.block_number}"
+
+
+class MarketTrader(models.Model):
+    """That an address has traded a market, and how much."""
+
+    id = models.UUIDField(primary_key=True)
+    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="market_traders")
+    address = AddressField(db_index=True)
+    trade_count = models.BigIntegerField(default=0)
+    volume = TotalField(default=0)
+
+    class Meta:
+        db_table = "market_traders"
+
+    def __str__(self) -> str:
+        return f"{self.address} in {self.market_id}"
+
+
+class HistoryEntry(Emitted):
+    """One thing that a user did or that happened to them; `sequence` orders entries of one log."""
+
+    class Type(models.TextChoices):
+        BUY = "buy"
+        SELL = "sell"
+        SPLIT = "split"
+        MERGE = "merge"
+        TRANSFER_IN = "transfer_in"
+        TRANSFER_OUT = "transfer_out"
+        REDEEM = "redeem"
+        ADD_LIQUIDITY = "add_liquidity"
+        REMOVE_LIQUIDITY = "remove_liquidity"
+
+    id = models.UUIDField(primary_key=True)
+    type = models.CharField(max_length=16, choices=Type)
+    user_address = AddressField()
+    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="history")
+    outcome = models.IntegerField(null=True, help_text="Null where all outcomes moved alike.")
+    amount = Uint256Field(help_text="Outcome tokens, of each outcome; LP shares where liquidity moved.")
+    collateral_amount = Uint256Field(null=True)
+    outcome_amounts = Uint256ListField(null=True, help_text="Outcome tokens that liquidity put in or took out.")
+    counterparty = AddressField(null=True)
+    sequence = models.IntegerField(default=0)
+
+    class Meta:
+        db_table = "history"
+        verbose_name_plural = "history"
+        indexes = [
+            models.Index(fields=["user_address", "-block_number", "-log_index", "-sequence"], name="history_of_user"),
+            models.Index(fields=["market", "-block_number", "-log_index", "-sequence"], name="history_of_market"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} by {self.user_address}"
+
+
+class CollateralToken(models.Model):
+    """What the token contract says of itself: learnt once by the indexer when a market first uses it."""
+
+    address = AddressField(primary_key=True)
+    symbol = models.CharField(max_length=64)
+    decimals = models.PositiveSmallIntegerField()
+
+    class Meta:
+        db_table = "collateral_tokens"
+
+    def __str__(self) -> str:
+        return self.symbol
+
+
+class MarketMetadata(models.Model):
+    """What people add to a market. Keyed by the chain's id, without a constraint, so that it outlives a re-index."""
+
+    market = models.OneToOneField(
+        Market,
+        models.DO_NOTHING,
+        to_field="market_id",
+        primary_key=True,
+        db_constraint=False,
+        related_name="metadata",
+    )
+    category = models.CharField(max_length=64, blank=True, db_index=True)
+    description = models.TextField(blank=True, max_length=10_000)
+    image_url = models.URLField(blank=True, max_length=500)
+    resolution_source = models.CharField(blank=True, max_length=500)
+
+    class Meta:
+        db_table = "market_metadata"
+        verbose_name_plural = "market metadata"
+
+    def __str__(self) -> str:
+        return self.market_id
+
+
+class Channel(models.Model):
+    """The last `seq` of a WebSocket channel, such as `prices:0x…`; it rises by one with each message."""
+
+    id = models.UUIDField(primary_key=True)
+    name = models.CharField(max_length=100, unique=True)
+    seq = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "channels"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OutboxMessage(models.Model):
+    """One message as subscribers get it, written in the transaction that caused it.
+
+    `id` rises in commit order: whoever writes here holds the checkpoint's row lock until it commits.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    channel = models.CharField(max_length=100)
+    seq = models.BigIntegerField()
+    payload = models.TextField(help_text="JSON, encoded once.")
+    block_number = models.BigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "outbox"
+        constraints = [models.UniqueConstraint(fields=["channel", "seq"], name="outbox_gap_free")]
+
+    def __str__(self) -> str:
+        return f"{self.channel} #{self.seq}"
+
+
+class Checkpoint(models.Model):
+    """The block that every chain-derived row is true at, of which chain and deployment. One row.
+
+    Whoever writes chain-derived rows or messages holds this row's lock until it commits.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    chain_id = models.BigIntegerField()
+    genesis_hash = Bytes32Field()
+    contracts = models.JSONField(help_text="The deployment's addresses by contract.")
+    start_block = models.BigIntegerField()
+    block_number = models.BigIntegerField(help_text="start_block - 1 while nothing is indexed.")
+    block_hash = Bytes32Field(blank=True)
+    block_timestamp = models.DateTimeField(null=True)
+    safe_block = models.BigIntegerField(default=-1)
+    finalized_block = models.BigIntegerField(default=-1)
+    event_count = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "checkpoint"
+
+    def __str__(self) -> str:
+        return f"block {self.block_number} of chain {self.chain_id}"
+
+    def finality(self, block_number: int) -> str:
+        """How sure a block is: `final` and `safe` by the chain's own tags (or confirmations), else `pending`."""
+        if block_number <= self.finalized_block:
+            return "final"
+        return "safe" if block_number <= self.safe_block else "pending"

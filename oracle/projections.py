@@ -1,0 +1,117 @@
+"""Events -> oracle rows. Each function is one event's effect; its keyword arguments are the event's fields."""
+
+from uuid import UUID
+
+from markets.book import ApplyError, Book, LogPosition
+from markets.chaintime import from_seconds
+from markets.identity import row_id
+from oracle.models import Question, QuestionEvent, Vote
+
+WRITE_ORDER = (Question, Vote, QuestionEvent)
+
+
+def question_registered(
+    book: Book, at: LogPosition, *, question_id: str, outcome_slot_count: int, is_binary: bool
+) -> None:
+    if outcome_slot_count > 256:
+        raise ApplyError(f"{outcome_slot_count} outcome slots, where 256 is the most")
+    book.add(
+        Question(
+            id=row_id("question", question_id),
+            question_id=question_id,
+            outcome_slot_count=outcome_slot_count,
+            is_binary=is_binary,
+            registered_at=at.time,
+            block_number=at.block_number,
+            log_index=at.log_index,
+            updated_at=at.time,
+        )
+    )
+    _extend_timeline(book, at, question_id, "QuestionRegistered")
+
+
+def outcome_proposed(
+    book: Book,
+    at: LogPosition,
+    *,
+    question_id: str,
+    proposer: str,
+    payouts: tuple[int, ...],
+    stake: int,
+    expires_at: int,
+) -> None:
+    """A proposal; one that replaces a stale one also ends that one's dispute and votes."""
+    question = _stepped(book, at, question_id, "OutcomeProposed")
+    question.proposer = proposer
+    question.proposed_payouts = list(payouts)
+    question.proposal_stake = stake
+    question.proposed_at = at.time
+    question.expires_at = from_seconds(expires_at)
+    question.disputer = question.disputed_payouts = question.dispute_stake = question.disputed_at = None
+
+
+def proposal_disputed(
+    book: Book, at: LogPosition, *, question_id: str, disputer: str, payouts: tuple[int, ...], stake: int
+) -> None:
+    question = _stepped(book, at, question_id, "ProposalDisputed")
+    question.disputer = disputer
+    question.disputed_payouts = list(payouts)
+    question.dispute_stake = stake
+    question.disputed_at = at.time
+
+
+def vote_committed(book: Book, at: LogPosition, *, question_id: str, voter: str, commit_hash: str) -> None:
+    question = _stepped(book, at, question_id, "VoteCommitted")
+    vote = book.get(Vote, _vote_id(question, voter))
+    if vote is None:
+        vote = book.add(Vote(id=_vote_id(question, voter), question_id=question_id, voter=voter))
+    book.change(vote)
+    vote.commit_hash = commit_hash
+    vote.committed_at = at.time
+
+
+def vote_revealed(
+    book: Book, at: LogPosition, *, question_id: str, voter: str, payouts: tuple[int, ...], weight: int
+) -> None:
+    question = _stepped(book, at, question_id, "VoteRevealed")
+    vote = book.get(Vote, _vote_id(question, voter))
+    if vote is None:
+        raise ApplyError(f"{voter} reveals a vote on {question_id} that was not committed")
+    book.change(vote)
+    vote.payouts = list(payouts)
+    vote.weight = weight
+    vote.revealed_at = at.time
+
+
+def question_resolved(book: Book, at: LogPosition, *, question_id: str, payouts: tuple[int, ...]) -> None:
+    question = _stepped(book, at, question_id, "QuestionResolved")
+    question.payouts = list(payouts)
+    question.resolved_at = at.time
+
+
+def question_voided(book: Book, at: LogPosition, *, question_id: str) -> None:
+    """Voided questions pay every outcome alike (AurumOracle.sol, voidQuestion)."""
+    question = _stepped(book, at, question_id, "QuestionVoided")
+    if question.outcome_slot_count:
+        question.payouts = [10**18 // question.outcome_slot_count] * question.outcome_slot_count
+    question.voided_at = at.time
+
+
+def _vote_id(question: Question, voter: str) -> UUID:
+    """A vote belongs to a dispute, so that a question disputed anew starts with none."""
+    return row_id("vote", question.question_id, question.disputed_at, voter)
+
+
+def _stepped(book: Book, at: LogPosition, question_id: str, event: str) -> Question:
+    """The question, about to be changed, with the step on its timeline."""
+    question = book.get(Question, row_id("question", question_id))
+    if question is None:
+        raise ApplyError(f"no question {question_id} is registered")
+    _extend_timeline(book, at, question_id, event)
+    book.change(question).updated_at = at.time
+    return question
+
+
+def _extend_timeline(book: Book, at: LogPosition, question_id: str, event: str) -> None:
+    entry_id = row_id("question_event", at.transaction_hash, at.log_index)
+    book.append(QuestionEvent(id=entry_id, question_id=question_id, event=event, **at.emitted()))
