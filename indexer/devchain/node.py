@@ -72,7 +72,7 @@ class Anvil:
         mnemonic: str = MNEMONIC,
         chain_id: int = CHAIN_ID,
         state: Path | None = None,
-        state_interval: int = 5,
+        state_interval: int = 30,
         genesis_time: int | None = None,
         seconds_per_block: int | None = None,
         history_blocks: int = HISTORY_BLOCKS,
