@@ -402,6 +402,12 @@ class Actions:
         mined = self.request("eth_sendTransactionSync", transaction)
         return self._check(self.w3.eth.get_transaction_receipt(mined["transactionHash"]), call)
 
+    def transact(
+        self, contract: Contract, function: str, arguments: Sequence[Any], *, sender: Address, gas: int = GAS
+    ) -> TxReceipt | None:
+        """Any function of any contract, where no method above fits."""
+        return self._call(contract, function, list(arguments), sender, gas)
+
     def _call(
         self, contract: Contract, function: str, arguments: list[Any], sender: Address, gas: int = GAS
     ) -> TxReceipt | None:
