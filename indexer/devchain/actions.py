@@ -330,7 +330,7 @@ class Actions:
     def proposal(self, market: Market) -> dict[str, Any]:
         """AurumOracle.getProposal by field name."""
         function = self.oracle.functions.getProposal(market.question_id)
-        names = [component["name"] for component in function.abi["outputs"][0]["components"]]  # type: ignore[typeddict-item]
+        names = [component["name"] for component in function.abi["outputs"][0]["components"]]
         return dict(zip(names, function.call(), strict=True))
 
     def events(self, logs: Sequence[LogReceipt]) -> list[tuple[str, dict[str, Any]]]:
@@ -368,7 +368,8 @@ class Actions:
         """The body's transactions share one block, in their order; mined, and their statuses checked, at the end."""
         if self._block is not None:
             raise RuntimeError("several_in_one_block() does not nest")
-        self._block = sent = []
+        sent: list[tuple[HexBytes, Call]] = []
+        self._block = sent
         self.request("evm_setAutomine", False)
         try:
             yield

@@ -467,7 +467,7 @@ def _lives_on_chain(actions: Actions) -> list[Life]:
 
 def _logs(actions: Actions, topic: str, address: Address) -> Sequence[LogReceipt]:
     start = actions.deployment.start_block
-    return actions.w3.eth.get_logs({"address": address, "topics": [topic], "fromBlock": start})  # type: ignore[typeddict-item]
+    return actions.w3.eth.get_logs({"address": address, "topics": [topic], "fromBlock": start})
 
 
 def _market_of(log: LogReceipt, amms: dict[bytes, Address]) -> Market:

@@ -12,7 +12,7 @@ from eth_typing import ChecksumAddress
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.contract import Contract
-from web3.types import TxReceipt
+from web3.types import TxReceipt, Wei
 
 FOLDER = Path(__file__).resolve().parent
 GNOSIS = FOLDER / "node_modules" / "@gnosis.pm"
@@ -118,7 +118,7 @@ def deploy_contract(w3: Web3, name: str, *arguments: Any, sender: ChecksumAddres
         {"from": sender or w3.eth.accounts[0], "gas": DEPLOY_GAS, "gasPrice": GAS_PRICE}
     )
     receipt = _wait(w3, transaction, name)
-    return w3.eth.contract(address=receipt["contractAddress"], abi=artifact(name)["abi"])
+    return factory(receipt["contractAddress"])
 
 
 def deploy(w3: Web3) -> Deployment:
@@ -175,7 +175,7 @@ def _grant_roles(w3: Web3, at: Mapping[str, ChecksumAddress]) -> None:
         factory.functions.grantMarketResolver(admin),
         factory.functions.addCollateral(at["collateral"]),
     ):
-        sent = call.transact({"from": admin, "gas": CALL_GAS, "gasPrice": GAS_PRICE})
+        sent = call.transact({"from": admin, "gas": CALL_GAS, "gasPrice": Wei(GAS_PRICE)})
         _wait(w3, sent, call.fn_name)
 
 

@@ -47,7 +47,7 @@ def trade(
         if follow:
             say(f"Following {len(bots.lives)} markets, a step every {pace:g} s")
             bots.follow(stopping, pace=pace)
-    except requests.ConnectionError as error:
+    except requests.RequestException as error:
         raise NodeError(f"the node at {deployment.rpc_url} is gone") from error
 
 
