@@ -1,0 +1,54 @@
+"""The project's own commands as processes, on the test's database and chain."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlencode
+
+from django.db import connection
+
+from indexer.devchain.deploy import Deployment
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def database_url() -> str:
+    """The test database, for another process."""
+    parameters = connection.get_connection_params()
+    query = {name: str(parameters[name]) for name in ("host", "port", "user", "password") if parameters.get(name)}
+    return f"postgresql:///{parameters['dbname']}?{urlencode(query)}"
+
+
+def environment(deployment: Deployment, **more: str) -> dict[str, str]:
+    """The environment of a process that works on the test's database and this chain."""
+    fragment = dict(line.split("=", 1) for line in deployment.to_env().splitlines())
+    ours: Mapping[str, str] = {
+        "AURUM_ENV_FILES": "",
+        "DATABASE_URL": database_url(),
+        "DJANGO_ENV": "development",
+        "DJANGO_SETTINGS_MODULE": "aurum.settings",
+        "INDEXER_POLL_INTERVAL": "100",
+    }
+    return {**os.environ, **fragment, **ours, **more}
+
+
+def manage(*arguments: str, deployment: Deployment, **more: str) -> subprocess.Popen[str]:
+    """Starts `manage.py` with these arguments; its output is readable."""
+    return subprocess.Popen(
+        [sys.executable, str(PROJECT / "manage.py"), *arguments],
+        env=environment(deployment, **more),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def index_once(deployment: Deployment, **more: str) -> str:
+    """Runs `run_indexer --once` to its end, which must be exit 0, and returns what it printed."""
+    process = manage("run_indexer", "--once", deployment=deployment, **more)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
