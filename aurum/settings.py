@@ -28,6 +28,9 @@ LOG_LEVEL = env.str(
 LOG_LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "warning": "WARNING", "error": "ERROR"}
 if LOG_LEVEL not in LOG_LEVELS:
     raise ImproperlyConfigured(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}; it is {LOG_LEVEL!r}")
+LOG_FORMAT = env.str("LOG_FORMAT", default="terminal" if sys.stderr.isatty() else "json")
+if LOG_FORMAT not in ("json", "terminal"):
+    raise ImproperlyConfigured(f"LOG_FORMAT must be json or terminal; it is {LOG_FORMAT!r}")
 HOST = env.str("HOST", default="127.0.0.1" if DEVELOPMENT else "0.0.0.0")  # noqa: S104
 PORT = environment.integer(env, "PORT", default=3001, minimum=1, maximum=65535)
 
@@ -42,6 +45,7 @@ SECRET_KEY = hmac.new(JWT_SECRET.encode(), b"django", hashlib.sha512).hexdigest(
 
 RPC_URLS = environment.urls(env, "RPC_URL", schemes=("http", "https"))
 CHAIN_ID = environment.integer(env, "CHAIN_ID", default=84532, minimum=1, maximum=2**53)
+DEVCHAIN_PORT = environment.integer(env, "DEVCHAIN_PORT", default=8545, minimum=1, maximum=65535)  # of `make run`
 CONDITIONAL_TOKENS_ADDRESS = environment.address(env, "CONDITIONAL_TOKENS_ADDRESS")
 MARKET_FACTORY_ADDRESS = environment.address(env, "MARKET_FACTORY_ADDRESS")
 AURUM_TOKEN_ADDRESS = environment.address(env, "AURUM_TOKEN_ADDRESS")
@@ -224,7 +228,7 @@ LOGGING = {
         "terminal": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{", "datefmt": "%H:%M:%S"},
     },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "terminal" if sys.stderr.isatty() else "json"}
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT},
     },
     "root": {"handlers": ["stderr"], "level": "INFO" if LOG_LEVELS[LOG_LEVEL] == "DEBUG" else LOG_LEVELS[LOG_LEVEL]},
     "loggers": {
