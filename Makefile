@@ -1,0 +1,62 @@
+# What a developer types. `make` alone lists it. Everything lives in this folder: .venv, .data, node_modules.
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+PYTHON_STAMP := .venv/.installed
+NODE_STAMP := indexer/devchain/node_modules/.installed
+TEST_POSTGRES := $(or $(TEST_POSTGRES_DIR),.data/test-postgres)
+# Nothing listens there: linters and checks load the settings, and must not start a database.
+NO_DATABASE := DATABASE_URL=postgresql://nobody@127.0.0.1:1/none
+PRODUCTION := DJANGO_ENV=production ALLOWED_HOSTS=api.aurumlabs.io $(NO_DATABASE)
+
+.DEFAULT_GOAL := help
+.PHONY: help install run stop reset test lint format check
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(PYTHON_STAMP) $(NODE_STAMP) ## set up .venv and the development chain; skips what is there
+
+run: install ## database, chain, bots, indexer and web server together, until Ctrl-C
+	@exec $(VENV_PYTHON) -m aurum.devstack
+
+stop: install ## end a `make run` of another terminal, or what a killed one left behind
+	@$(VENV_PYTHON) -m aurum.devstack stop
+	@$(VENV_PYTHON) -m aurum.embedded_postgres stop "$(TEST_POSTGRES)"
+
+reset: stop ## delete the development chain and the embedded database; the next `make run` starts anew
+	rm -rf .data/devchain .data/devchain.env .data/postgres
+
+# The trap lets Ctrl-C end pytest and still reach the line that stops its database.
+test: install ## run the tests; ARGS="-k prices -x" goes to pytest
+	@trap : INT; $(VENV_PYTHON) -m pytest $(ARGS); code=$$?; \
+	$(VENV_PYTHON) -m aurum.embedded_postgres stop "$(TEST_POSTGRES)"; exit $$code
+
+lint: install ## ruff and mypy
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(NO_DATABASE) $(VENV_PYTHON) -m mypy
+
+format: install ## let ruff fix and format the code
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+# A database of its own: `make test` may be using the other one.
+check: install ## no migration is missing, and the production settings pass Django's checks
+	@TEST_POSTGRES_DIR=.data/check-postgres DJANGO_SETTINGS_MODULE=tests.settings \
+	$(VENV_PYTHON) manage.py makemigrations --check --dry-run; code=$$?; \
+	$(VENV_PYTHON) -m aurum.embedded_postgres stop .data/check-postgres; exit $$code
+	@$(PRODUCTION) JWT_SECRET="$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_hex(32))')" \
+	$(VENV_PYTHON) manage.py check --deploy --fail-level WARNING
+
+$(PYTHON_STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \
+	sys.exit(0 if ok else "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d: try `make PYTHON=python3.12`" \
+	% sys.version_info[:2])'
+	@test -x $(VENV_PYTHON) || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(NODE_STAMP): indexer/devchain/package.json indexer/devchain/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is needed for the development chain: install Node.js 18 or newer" >&2; exit 1; }
+	cd indexer/devchain && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
