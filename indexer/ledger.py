@@ -229,7 +229,7 @@ def _write(batch: Batch, entries: list[Entry], waits: Waits, book: Book) -> None
             parent_hash=header.parent_hash,
             timestamp=from_seconds(header.timestamp),
         )
-        for _, header in sorted(batch.headers.items())
+        for header in (batch.headers[number] for number in sorted({entry.at.block_number for entry in entries}))
     ]
     IndexedBlock.objects.bulk_create(blocks, batch_size=WRITE_SIZE)
     IndexedEvent.objects.bulk_create([entry.row for entry in entries], batch_size=WRITE_SIZE)

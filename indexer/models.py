@@ -61,7 +61,7 @@ class WaitingEvent(models.Model):
 
 
 class IndexedBlock(models.Model):
-    """A block that had logs of ours, or that ended a batch."""
+    """A block that had logs of ours."""
 
     number = models.BigIntegerField(primary_key=True)
     hash = Bytes32Field()
