@@ -1,0 +1,157 @@
+"""What the admin's pages share: rows that follow from the chain are read there and never written."""
+
+import json
+import re
+import uuid
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db import connection
+from django.db.models import CharField, ForeignKey, IntegerField, Q, QuerySet, TextField, UUIDField
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from markets.fields import HexField, Uint256Field
+
+admin.site.site_header = "Aurum operations"
+admin.site.site_title = "Aurum operations"
+admin.site.index_title = "The chain as it was read, and what people added"
+
+# Rows that a filtered list counts to; whoever needs to see behind them narrows the search.
+MOST_COUNTED = 10_000
+SHORT = 80  # characters of a text in a list
+# Marks that reorder the text around them, and controls: shown by their code, so that a name can't pose as another.
+INVISIBLE = re.compile("[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+HEX = re.compile(r"0x[0-9a-f]+")
+NUMBER = re.compile(r"[0-9]{1,78}")
+UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def visible(text: str) -> str:
+    """A chain's string with its invisible marks written out, such as [U+202E]; whoever shows it escapes it."""
+    return INVISIBLE.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)
+
+
+def shortened(text: str, length: int = SHORT) -> str:
+    """The beginning of a chain's string, visible."""
+    return visible(text if len(text) <= length else text[:length] + "…")
+
+
+def pretty_json(value: Any) -> SafeString:
+    """JSON over several lines, escaped."""
+    return format_html("<pre>{}</pre>", visible(json.dumps(value, indent=2, ensure_ascii=False)))
+
+
+def list_link(model: str, text: str, **filters: object) -> SafeString:
+    """A link to a changelist (`app_model`), narrowed by `filters`."""
+    return format_html('<a href="{}?{}">{}</a>', reverse(f"admin:{model}_changelist"), urlencode(filters), text)
+
+
+def row_link(model: str, pk: object, text: str) -> SafeString:
+    """A link to one row's page."""
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{model}_change", args=[pk]), text)
+
+
+class EstimatingPaginator(Paginator):
+    """Never counts a big table: its size is the planner's estimate, a filtered list's is counted up to a bound."""
+
+    @cached_property
+    def count(self) -> int:
+        queryset: Any = self.object_list
+        if not queryset.query.where:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass", [queryset.model._meta.db_table]
+                )
+                estimate = cursor.fetchone()[0]
+            if estimate > MOST_COUNTED:
+                return estimate
+        return queryset.order_by()[:MOST_COUNTED].count()
+
+
+class ExactSearchAdmin(admin.ModelAdmin):
+    """Searches by what the term looks like, so that an index answers: hashes, addresses, ids and numbers exactly.
+
+    `search_fields` are plain names; only texts that are none of those are searched within.
+    """
+
+    paginator = EstimatingPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 50
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        term = search_term.strip().replace("\x00", "")
+        if not term:
+            return queryset, False
+        found = Q(pk__in=[])
+        for name in self.search_fields:
+            field = self.opts.get_field(name)
+            found |= _condition(name, field.target_field if isinstance(field, ForeignKey) else field, term)
+        return queryset.filter(found), False
+
+
+def _condition(name: str, field: Any, term: str) -> Q:
+    """How a field is searched for a term; an empty Q where the term is nothing that the field can hold."""
+    lowered = term.lower()
+    is_hex, is_number, is_uuid = HEX.fullmatch(lowered), NUMBER.fullmatch(lowered), UUID_FORM.fullmatch(lowered)
+    if isinstance(field, UUIDField):
+        return Q(**{name: uuid.UUID(lowered)}) if is_uuid else Q()
+    if isinstance(field, IntegerField | Uint256Field):
+        return Q(**{name: int(lowered)}) if is_number else Q()
+    if isinstance(field, HexField) or field.max_length == 66:
+        return Q(**{name: lowered}) if is_hex and len(lowered) == field.max_length else Q()
+    if isinstance(field, TextField | CharField):
+        whole_hash = is_hex and len(lowered) in (42, 66)
+        return Q() if whole_hash or is_uuid else Q(**{f"{name}__icontains": term})
+    raise TypeError(f"{name} can't be searched")
+
+
+class ReadOnlyAdmin(ExactSearchAdmin):
+    """Rows that the indexer writes: an edit would make them differ from the chain until the next re-index undid it."""
+
+    actions = None
+    # A click on a column's head must not sort a big table.
+    sortable_by = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class BigTableAdmin(ReadOnlyAdmin):
+    """A table without an index over all its rows by time: sorted by `newest_first` only where a filter narrows it."""
+
+    newest_first: tuple[str, ...] = ("-block_number", "-log_index")
+    # Query parameters behind which an index in that order stands.
+    narrowing = ("q", "market__exact")
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        return self.newest_first if any(request.GET.get(name) for name in self.narrowing) else ("pk",)
+
+
+class ReadOnlyTable(admin.TabularInline):
+    """Rows of the chain on the page of the row that they belong to."""
+
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

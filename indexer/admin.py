@@ -1,0 +1,116 @@
+"""The chain as it was read, for operators: events (the failed ones first of all), blocks, and how the indexer is."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from aurum.admin import ReadOnlyAdmin, pretty_json, shortened, visible
+from indexer.events import EVENTS
+from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus
+
+NAMES = sorted({event_class.stored_name for event_class in EVENTS.values()})
+
+
+class EventNameFilter(admin.SimpleListFilter):
+    """The names that exist, from the code: the table is too big to ask for its distinct ones."""
+
+    title = "event"
+    parameter_name = "event"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in NAMES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(event_name=self.value()) if self.value() else queryset
+
+
+@admin.register(IndexedEvent)
+class IndexedEventAdmin(ReadOnlyAdmin):
+    list_display = (
+        "id",
+        "event_name",
+        "processed",
+        "block_number",
+        "log_index",
+        "transaction_hash",
+        "address",
+        "last_line",
+    )
+    list_filter = ("processed", EventNameFilter)
+    search_fields = ("transaction_hash", "block_number", "id")
+    search_help_text = "A transaction hash, a block number or an event's UUID"
+    ordering = ("-block_number", "-log_index")
+    fields = (
+        "event_name",
+        "processed",
+        "whole_error",
+        "pretty_event_data",
+        "address",
+        "block_number",
+        "block_hash",
+        "block_timestamp",
+        "transaction_hash",
+        "transaction_index",
+        "log_index",
+        "pretty_topics",
+        "raw_data",
+        "id",
+        "created_at",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[IndexedEvent]:
+        queryset = super().get_queryset(request)
+        match = request.resolver_match
+        # A list shows none of what makes these rows big.
+        is_list = match is not None and str(match.url_name).endswith("_changelist")
+        return queryset.defer("event_data", "topics", "data") if is_list else queryset
+
+    @admin.display(description="error")
+    def last_line(self, event: IndexedEvent) -> str:
+        """A traceback's last line says what went wrong."""
+        return shortened(event.error.strip().rpartition("\n")[2], 200)
+
+    @admin.display(description="error")
+    def whole_error(self, event: IndexedEvent) -> SafeString:
+        return format_html("<pre>{}</pre>", visible(event.error))
+
+    @admin.display(description="event data")
+    def pretty_event_data(self, event: IndexedEvent) -> SafeString:
+        return pretty_json(event.event_data)
+
+    @admin.display(description="topics")
+    def pretty_topics(self, event: IndexedEvent) -> SafeString:
+        return pretty_json(event.topics)
+
+    @admin.display(description="data")
+    def raw_data(self, event: IndexedEvent) -> str:
+        return "0x" + bytes(event.data).hex()
+
+
+@admin.register(IndexedBlock)
+class IndexedBlockAdmin(ReadOnlyAdmin):
+    list_display = ("number", "hash", "parent_hash", "timestamp")
+    search_fields = ("number", "hash")
+    ordering = ("-number",)
+
+
+@admin.register(IndexerStatus)
+class IndexerStatusAdmin(ReadOnlyAdmin):
+    list_display = ("heartbeat_at", "head_block", "head_timestamp", "short_error", "last_error_at")
+    fields = ("heartbeat_at", "head_block", "head_timestamp", "whole_error", "last_error_at", "pretty_endpoints")
+
+    @admin.display(description="last error")
+    def short_error(self, status: IndexerStatus) -> str:
+        return shortened(status.last_error, 200)
+
+    @admin.display(description="last error")
+    def whole_error(self, status: IndexerStatus) -> SafeString:
+        return format_html("<pre>{}</pre>", visible(status.last_error))
+
+    @admin.display(description="endpoints")
+    def pretty_endpoints(self, status: IndexerStatus) -> SafeString:
+        return pretty_json(status.endpoints)

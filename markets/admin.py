@@ -1,0 +1,277 @@
+"""Markets for operators: what the chain said, read-only, and the metadata that people add."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import OuterRef, QuerySet, Subquery, TextField, URLField
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from aurum.admin import (
+    BigTableAdmin,
+    ExactSearchAdmin,
+    ReadOnlyAdmin,
+    ReadOnlyTable,
+    list_link,
+    row_link,
+    shortened,
+    visible,
+)
+from markets.amm import prices
+from markets.models import (
+    Amm,
+    Checkpoint,
+    CollateralToken,
+    Condition,
+    HistoryEntry,
+    Market,
+    MarketMetadata,
+    OutboxMessage,
+    OutcomeToken,
+    Position,
+    PricePoint,
+    Trade,
+)
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", "open"), ("ended", "ended"), ("resolved", "resolved")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet:
+        return queryset.with_status(self.value()) if self.value() else queryset
+
+
+def market_link(market: Market) -> SafeString:
+    """A market by its question, for the lists of what belongs to it."""
+    return row_link("markets_market", market.pk, shortened(market.question))
+
+
+class OutcomeTokenTable(ReadOnlyTable):
+    model = OutcomeToken
+    fields = ("outcome_index", "position_id", "supply")
+    ordering = ("outcome_index",)
+
+
+@admin.register(Market)
+class MarketAdmin(ReadOnlyAdmin):
+    list_display = ("short_question", "state", "short_prices", "volume", "trade_count", "created_at", "market_id")
+    list_filter = (StatusFilter,)
+    search_fields = ("market_id", "question_id", "condition_id", "creator", "amm_address", "id", "question")
+    search_help_text = "An id or address of the market, or words of its question"
+    ordering = ("-created_at", "id")
+    date_hierarchy = "created_at"
+    inlines = (OutcomeTokenTable,)
+    fieldsets = (
+        (None, {"fields": ("whole_question", "outcomes_and_prices", "state", "lists", "metadata_link")}),
+        ("Ids", {"fields": ("id", "market_id", "question_id", "condition_id", "creator", "collateral_token")}),
+        ("Pool", {"fields": ("amm_address", "fee", "reserves", "liquidity", "trading_fees", "fees_collected")}),
+        ("Trading", {"fields": ("volume", "trade_count", "trader_count")}),
+        (
+            "Resolution",
+            {"fields": ("resolution_time", "resolution_timestamp", "payouts", "resolved_at", "confirmed_at")},
+        ),
+        ("Origin", {"fields": ("block_number", "block_hash", "transaction_hash", "log_index", "created_at")}),
+    )
+
+    @admin.display(description="question")
+    def short_question(self, market: Market) -> str:
+        return shortened(market.question)
+
+    @admin.display(description="question")
+    def whole_question(self, market: Market) -> str:
+        return visible(market.question)
+
+    @admin.display(description="status")
+    def state(self, market: Market) -> str:
+        return market.status
+
+    @admin.display(description="prices")
+    def short_prices(self, market: Market) -> str:
+        current = prices(market.reserves) if market.reserves else None
+        return ", ".join(f"{float(price):.4f}" for price in current[:4]) if current else "none"
+
+    @admin.display(description="outcomes")
+    def outcomes_and_prices(self, market: Market) -> SafeString:
+        current = prices(market.reserves) if market.reserves else None
+        rows = [
+            (shortened(name, 500), f"{float(current[index]):.6f}" if current else "no price")
+            for index, name in enumerate(market.outcomes)
+        ]
+        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}: {}</li>", rows))
+
+    @admin.display(description="lists")
+    def lists(self, market: Market) -> SafeString:
+        links = [
+            list_link("markets_position", "positions", market__exact=market.market_id),
+            list_link("markets_trade", "trades", market__exact=market.market_id),
+            list_link("markets_historyentry", "history", market__exact=market.market_id),
+            list_link("markets_pricepoint", "price points", market__exact=market.market_id),
+            list_link("oracle_question", "oracle question", q=market.question_id),
+            list_link("indexer_indexedevent", "events of its creation", q=market.transaction_hash),
+        ]
+        if market.amm_address:
+            links.append(list_link("indexer_indexedevent", "events of its AMM", address__exact=market.amm_address))
+        return format_html_join(" · ", "{}", ((link,) for link in links))
+
+    @admin.display(description="metadata")
+    def metadata_link(self, market: Market) -> SafeString:
+        try:
+            return row_link("markets_marketmetadata", market.metadata.pk, "edit")  # type: ignore[attr-defined]
+        except ObjectDoesNotExist:
+            add = reverse("admin:markets_marketmetadata_add")
+            return format_html('<a href="{}?{}">add</a>', add, urlencode({"market": market.market_id}))
+
+
+@admin.register(MarketMetadata)
+class MarketMetadataAdmin(ExactSearchAdmin):
+    """The one thing here that people write; the admin's own log says who and when."""
+
+    list_display = ("pk", "question", "category", "resolution_source")
+    search_fields = ("market", "category", "resolution_source")
+    autocomplete_fields = ("market",)
+    formfield_overrides = {URLField: {"assume_scheme": "https"}}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MarketMetadata]:
+        # Not a join: a re-index takes markets away for a while, and their metadata must stay in sight.
+        question = Market.objects.filter(market_id=OuterRef("pk")).values("question")
+        return super().get_queryset(request).annotate(question=Subquery(question, output_field=TextField()))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: MarketMetadata | None = None) -> tuple[str, ...]:
+        return ("market",) if obj else ()
+
+    @admin.display(description="question")
+    def question(self, metadata: Any) -> str:
+        return "the market is not indexed" if metadata.question is None else shortened(metadata.question)
+
+
+class OfMarketAdmin(BigTableAdmin):
+    """What belongs to a market, with the market's question beside it."""
+
+    list_select_related = ("market",)
+
+    @admin.display(description="market")
+    def of_market(self, row: Any) -> SafeString:
+        return market_link(row.market)
+
+
+@admin.register(Position)
+class PositionAdmin(OfMarketAdmin):
+    list_display = ("id", "user_address", "of_market", "outcome_index", "amount", "is_amm", "updated_at")
+    list_filter = ("is_amm",)
+    search_fields = ("user_address", "market", "id")
+    newest_first = ("-updated_at", "id")
+
+
+@admin.register(Trade)
+class TradeAdmin(OfMarketAdmin):
+    list_display = (
+        "id",
+        "of_market",
+        "side",
+        "outcome",
+        "amount",
+        "collateral_amount",
+        "trader",
+        "block_number",
+        "timestamp",
+    )
+    list_filter = ("side",)
+    search_fields = ("trader", "market", "transaction_hash", "id")
+
+
+@admin.register(HistoryEntry)
+class HistoryEntryAdmin(OfMarketAdmin):
+    list_display = (
+        "id",
+        "type",
+        "user_address",
+        "of_market",
+        "outcome",
+        "amount",
+        "collateral_amount",
+        "block_number",
+        "timestamp",
+    )
+    list_filter = ("type",)
+    search_fields = ("user_address", "market", "transaction_hash", "id")
+    newest_first = ("-block_number", "-log_index", "-sequence")
+
+
+@admin.register(PricePoint)
+class PricePointAdmin(OfMarketAdmin):
+    list_display = ("id", "of_market", "reserves", "block_number", "timestamp")
+    search_fields = ("market", "transaction_hash", "id")
+
+
+@admin.register(Amm)
+class AmmAdmin(ReadOnlyAdmin):
+    list_display = ("address", "of_market", "fee", "total_shares", "block_number", "created_at")
+    list_select_related = ("market",)
+    search_fields = ("address", "market", "id")
+
+    @admin.display(description="market")
+    def of_market(self, amm: Amm) -> SafeString:
+        return market_link(amm.market)
+
+
+@admin.register(OutcomeToken)
+class OutcomeTokenAdmin(OfMarketAdmin):
+    list_display = ("position_id", "of_market", "outcome_index", "supply")
+    search_fields = ("position_id", "market", "id")
+    newest_first = ("market", "outcome_index")
+
+
+@admin.register(Condition)
+class ConditionAdmin(ReadOnlyAdmin):
+    list_display = ("condition_id", "outcome_slot_count", "payout_numerators", "resolved_at", "oracle")
+    search_fields = ("condition_id", "question_id", "oracle", "id")
+    ordering = ("pk",)
+
+
+@admin.register(CollateralToken)
+class CollateralTokenAdmin(ReadOnlyAdmin):
+    list_display = ("address", "short_symbol", "decimals")
+    search_fields = ("address", "symbol")
+
+    @admin.display(description="symbol")
+    def short_symbol(self, token: CollateralToken) -> str:
+        return visible(token.symbol)
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(ReadOnlyAdmin):
+    list_display = ("chain_id", "block_number", "block_timestamp", "safe_block", "finalized_block", "event_count")
+
+
+@admin.register(OutboxMessage)
+class OutboxMessageAdmin(ReadOnlyAdmin):
+    list_display = ("id", "channel", "seq", "short_payload", "block_number", "created_at")
+    search_fields = ("id",)
+    ordering = ("-id",)
+    fields = ("id", "channel", "seq", "whole_payload", "block_number", "created_at")
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """By id, by channel, or by the market or user that a channel is of; an index knows whole channels only."""
+        term = search_term.strip().replace("\x00", "")
+        if not term or term.isdigit():
+            return super().get_search_results(request, queryset, search_term)
+        kind, _, subject = term.rpartition(":")
+        kinds = [kind] if kind else ["market", "prices", "user", "oracle"]
+        channels = [term, *(f"{kind}:{subject.lower()}" for kind in kinds)]
+        return queryset.filter(channel__in=channels), False
+
+    @admin.display(description="payload")
+    def short_payload(self, message: OutboxMessage) -> str:
+        return shortened(message.payload, 200)
+
+    @admin.display(description="payload")
+    def whole_payload(self, message: OutboxMessage) -> SafeString:
+        return format_html("<pre>{}</pre>", visible(message.payload))
