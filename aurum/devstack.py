@@ -89,7 +89,7 @@ class Stack(honcho.manager.Manager):
 
 
 def run() -> int:
-    """Runs everything and returns the exit code: not 0 where a process ended by itself."""
+    """Runs everything and returns the exit code: 0 when it was asked to stop, else not."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     with _locked() as lock:
@@ -105,7 +105,9 @@ def run() -> int:
             environment = _environment(inherited, settings)
             manage = [sys.executable, "manage.py"]
             for command in (["migrate", "--verbosity", "0"], ["create_demo_operator"]):
-                subprocess.run(manage + command, cwd=BASE_DIR, env=environment, check=True)  # noqa: S603
+                subprocess.run(  # noqa: S603
+                    manage + command, cwd=BASE_DIR, env=environment, check=True, stdout=subprocess.DEVNULL
+                )
             return _run_processes(lock, environment, settings.PORT)
         except subprocess.CalledProcessError as error:
             print(f"make run: {error.cmd[2]} failed", file=sys.stderr)
@@ -121,6 +123,7 @@ def _environment(inherited: dict[str, str], settings: Any) -> dict[str, str]:
     environment = {name: value for name, value in inherited.items() if name not in CHAIN_VARIABLES}
     environment.setdefault("INDEXER_POLL_INTERVAL", POLL_INTERVAL)
     environment.setdefault("LOG_FORMAT", "terminal")
+    environment.setdefault("PYTHONWARNINGS", "ignore:No directory at:UserWarning")  # staticfiles: development has none
     return environment | {
         "AURUM_ENV_FILES": f"{CHAIN_ENV.relative_to(BASE_DIR)},.env",
         "DATABASE_URL": os.environ.get("DATABASE_URL") or embedded_postgres.start(POSTGRES_DIR),
@@ -140,7 +143,7 @@ def _run_processes(lock: IO[str], environment: dict[str, str], port: int) -> int
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # honcho knows SIGTERM and SIGINT
     stack.loop()
     if not stack.ended_first:
-        return int(stack.returncode)
+        return 0
     print(f"make run: {stack.ended_first} ended by itself, so everything was stopped; see its lines above")
     return int(stack.returncode) if stack.returncode > 0 else 1
 
