@@ -1,4 +1,4 @@
-"""The seed's log format: one JSON object a line, with level, message, timestamp, requestId and whatever `extra` gave."""
+"""The log format: one JSON object a line, with level, message, timestamp, requestId and whatever `extra` gave."""
 
 import json
 import logging

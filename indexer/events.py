@@ -171,7 +171,8 @@ class TransferSingle(ChainEvent):
 
 @emitted_by(
     CONDITIONAL_TOKENS,
-    "TransferBatch(address indexed operator, address indexed from, address indexed to, uint256[] ids, uint256[] values)",
+    "TransferBatch(address indexed operator, address indexed from, address indexed to, "
+    "uint256[] ids, uint256[] values)",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferBatch(ChainEvent):

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+import logging
 import re
 from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from markets import feeds
 from markets.hub import Hub, Subscriber, Subscription
 from markets.models import Channel, Market
 from markets.serializers import market_snapshot
+
+logger = logging.getLogger(__name__)
 
 MARKET_ID = re.compile(r"0x[0-9a-fA-F]{64}")
 CHANNELS = {"market": feeds.market_channel, "prices": feeds.prices_channel}
@@ -31,7 +34,9 @@ class FrameError(Exception):
 class FeedConsumer(AsyncWebsocketConsumer):
     """One connection. Answers and pushed messages leave through one queue, so that their order is theirs."""
 
-    hub: Hub = None  # type: ignore[assignment]  # given to as_asgi()
+    def __init__(self, *, hub: Hub) -> None:
+        super().__init__()
+        self.hub = hub
 
     async def connect(self) -> None:
         self.subscriber = Subscriber()
@@ -49,12 +54,16 @@ class FeedConsumer(AsyncWebsocketConsumer):
         frame: dict[str, Any] = {}
         try:
             frame = _parsed(text_data)
-            handler = {"subscribe": self._subscribe, "unsubscribe": self._unsubscribe}.get(frame.get("type", ""))
-            if handler is None:
-                raise FrameError("unknown_type", "type must be subscribe or unsubscribe")
-            await handler(frame)
+            commands = {"subscribe": self._subscribe, "unsubscribe": self._unsubscribe}
+            kind = frame.get("type")
+            if not isinstance(kind, str) or kind not in commands:
+                raise FrameError("unknown_type", f"type must be one of {', '.join(commands)}")
+            await commands[kind](frame)
         except FrameError as error:
             self._answer({"type": "error", "code": error.code, "message": str(error)}, frame)
+        except DatabaseError:
+            logger.exception("a frame could not be served")
+            self._answer({"type": "error", "code": "unavailable", "message": "try again in a moment"}, frame)
 
     async def _subscribe(self, frame: dict[str, Any]) -> None:
         kind, market_id, channel = _channel(frame)
@@ -62,13 +71,12 @@ class FeedConsumer(AsyncWebsocketConsumer):
             raise FrameError("too_many_subscriptions", f"a connection may have {MAX_SUBSCRIPTIONS} subscriptions")
         self._forget(channel)
         # First listen, then read: what commits in between is delivered behind the snapshot.
-        subscription = await self.hub.subscribe(channel, self.subscriber)
-        snapshot = await read_snapshot(market_id, channel)
-        if snapshot is None:
-            self.hub.unsubscribe(subscription)
-            raise FrameError("unknown_market", f"there is no market {market_id}")
-        seq, state = snapshot
-        self.subscriptions[channel] = subscription
+        subscription = self.subscriptions[channel] = await self.hub.subscribe(channel, self.subscriber)
+        try:
+            seq, state = await read_snapshot(market_id, channel)
+        except (DatabaseError, FrameError):
+            self._forget(channel)
+            raise
         answer = {"type": "subscribed", "channel": kind, "marketId": market_id, "seq": seq, "snapshot": state}
         self._answer(answer, frame)
         subscription.open(after_seq=seq)
@@ -128,4 +136,6 @@ def read_snapshot(market_id: str, channel: str) -> tuple[int, dict[str, Any]] | 
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         market = Market.objects.filter(market_id=market_id).first()
         seq = Channel.objects.filter(name=channel).values_list("seq", flat=True).first() or 0
-    return None if market is None else (seq, market_snapshot(market))
+    if market is None:
+        raise FrameError("unknown_market", f"there is no market {market_id}")
+    return seq, market_snapshot(market)

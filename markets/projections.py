@@ -1,6 +1,6 @@
 """Events -> market rows. Each function is one event's effect; its keyword arguments are the event's fields.
 
-Balances come from token transfers and from nothing else; the other events say why tokens moved (contracts.md, ledger 1).
+Balances come from token transfers and from nothing else; the other events say why tokens moved.
 """
 
 from collections.abc import Sequence
@@ -341,7 +341,7 @@ def _market_split(
     condition_id: str,
     partition: tuple[int, ...],
 ) -> Market | None:
-    """The market whose complete sets a user's split makes or merge ends; None for an AMM's, which is part of a trade."""
+    """The market whose complete sets a user's split makes or merge ends; an AMM's is part of a trade, so None."""
     if _amm(book, stakeholder) is not None:
         return None
     market = _market_of(book, condition_id, collateral_token, parent_collection_id)

@@ -1,15 +1,21 @@
 """The project's own commands as processes, on the test's database and chain."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
+from time import monotonic
 from urllib.parse import urlencode
 
 from django.db import connection
 
 from indexer.devchain.deploy import Deployment
+from indexer.devchain.node import free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -52,3 +58,34 @@ def index_once(deployment: Deployment, **more: str) -> str:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
+
+
+@contextmanager
+def running(*arguments: str, deployment: Deployment, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """A command of `manage.py` that runs while the body does; it must then end cleanly on SIGTERM."""
+    process = manage(*arguments, deployment=deployment, **more)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+        print(output)  # pytest shows it where the test fails
+    assert process.returncode == 0, output
+
+
+@contextmanager
+def serving(deployment: Deployment, *arguments: str, **more: str) -> Iterator[str]:
+    """The web server on a port of its own, answering; yields `127.0.0.1:port`."""
+    port = free_port()
+    with running("serve", *arguments, deployment=deployment, HOST="127.0.0.1", PORT=str(port), **more) as process:
+        deadline = monotonic() + 30
+        while not _answers(port):
+            assert process.poll() is None, "the web server has ended"
+            assert monotonic() < deadline, "the web server does not answer"
+            Event().wait(0.05)
+        yield f"127.0.0.1:{port}"
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

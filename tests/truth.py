@@ -77,7 +77,7 @@ class Truth:
         """(transaction, log index) -> name and arguments, of the events that contracts.md lists."""
         found = {}
         for contract, log in self.watched_logs:
-            abi = next((item for item in contract.abi if item["type"] == "event" and _topic0(item) == log["topics"][0]))
+            abi = next(item for item in contract.abi if item["type"] == "event" and _topic0(item) == log["topics"][0])
             if abi["name"] in EVENTS:
                 found[_hex(log["transactionHash"]), log["logIndex"]] = (abi["name"], _arguments(abi, log))
         return found
@@ -126,8 +126,9 @@ class Truth:
                     if held != balance:
                         yield f"balance of {holder} in {market['marketId']}[{outcome}]: {held}, on chain {balance}"
                 token = supplies[market["marketId"], outcome]
-                if (token.position_id, token.supply) != (position_id, sum(balances)):
-                    yield f"outcome token {token}: {token.position_id} {token.supply}, on chain {position_id} {sum(balances)}"
+                ours, truth = (token.position_id, token.supply), (position_id, sum(balances))
+                if ours != truth:
+                    yield f"outcome token {token}: id and supply {ours}, on chain {truth}"
         if stored:
             yield f"positions that nobody has on chain: {stored}"
 

@@ -24,6 +24,10 @@ class Command(BaseCommand):
 
     def handle(self, *, with_indexer: bool, **options: Any) -> None:
         free_or_exit(settings.HOST, settings.PORT, "PORT")
+        # uvicorn stops on these, and then raises them again for whoever was there before: that must not kill us, for
+        # the indexer is still to be stopped.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
         indexer = subprocess.Popen([sys.executable, sys.argv[0], "run_indexer"]) if with_indexer else None
         try:
             uvicorn.run(
