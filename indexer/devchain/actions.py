@@ -31,7 +31,7 @@ Decoder = Callable[[LogReceipt], tuple[str, dict[str, Any]]]
 Amounts = Sequence[tuple[int, int]]
 
 
-class TransactionReverted(Exception):  # noqa: N818
+class TransactionReverted(Exception):
     """A transaction got into a block and failed; the text names the call and the contract's error."""
 
 

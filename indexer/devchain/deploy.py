@@ -42,7 +42,7 @@ RECEIPT_TIMEOUT = 30.0  # seconds
 RECEIPT_POLL = 0.002  # seconds; anvil mines at once, but not before it answers
 
 
-class IncompleteDeployment(Exception):  # noqa: N818
+class IncompleteDeployment(Exception):
     """The chain has blocks, but not all contracts: its first start was cut short. Delete its state."""
 
     def __str__(self) -> str:
