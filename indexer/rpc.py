@@ -132,7 +132,7 @@ class Rpc:
     def health(self) -> list[dict[str, Any]]:
         """Each endpoint's host, whether it answers, and its last error."""
         return [
-            {"host": endpoint.host, "healthy": endpoint.failures == 0, "lastError": endpoint.last_error}
+            {"host": endpoint.host, "healthy": endpoint.failures == 0, "last_error": endpoint.last_error}
             for endpoint in self.endpoints
         ]
 

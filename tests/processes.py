@@ -78,12 +78,17 @@ def serving(deployment: Deployment, *arguments: str, **more: str) -> Iterator[st
     """The web server on a port of its own, answering; yields `127.0.0.1:port`."""
     port = free_port()
     with running("serve", *arguments, deployment=deployment, HOST="127.0.0.1", PORT=str(port), **more) as process:
-        deadline = monotonic() + 30
-        while not _answers(port):
-            assert process.poll() is None, "the web server has ended"
-            assert monotonic() < deadline, "the web server does not answer"
-            Event().wait(0.05)
+        wait_until_it_answers(process, port)
         yield f"127.0.0.1:{port}"
+
+
+def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
+    """Until something listens on the port; bounded."""
+    deadline = monotonic() + 30
+    while not _answers(port):
+        assert process.poll() is None, "the server has ended"
+        assert monotonic() < deadline, "the server does not answer"
+        Event().wait(0.05)
 
 
 def _answers(port: int) -> bool:

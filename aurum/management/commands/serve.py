@@ -1,14 +1,13 @@
 """The web server as production runs it, on HOST and PORT; `--with-indexer` runs the indexer beside it."""
 
 import signal
-import subprocess
-import sys
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from aurum.child import Child
 from aurum.ports import free_or_exit
 
 MAX_FRAME = 16 * 1024  # bytes of a WebSocket message
@@ -28,7 +27,9 @@ class Command(BaseCommand):
         # the indexer is still to be stopped.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-        indexer = subprocess.Popen([sys.executable, sys.argv[0], "run_indexer"]) if with_indexer else None
+        indexer = Child("run_indexer")
+        if with_indexer:
+            indexer.start()
         try:
             uvicorn.run(
                 "aurum.asgi:application",
@@ -47,6 +48,5 @@ class Command(BaseCommand):
                 backlog=4096,
             )
         finally:
-            if indexer is not None:
-                indexer.send_signal(signal.SIGTERM)
-                indexer.wait()
+            if with_indexer:
+                indexer.stop()
