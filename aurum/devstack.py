@@ -101,7 +101,12 @@ def run() -> int:
             "DATABASE_URL": database_url or "postgresql:///later",
         }
         from django.conf import settings
+        from django.core.exceptions import ImproperlyConfigured
 
+        try:
+            settings.PORT  # noqa: B018 - reads them all
+        except ImproperlyConfigured as error:
+            sys.exit(f"make run: {error}")
         if not settings.DEVELOPMENT:
             sys.exit(f"make run is for development, and DJANGO_ENV is {settings.ENVIRONMENT}")
         free_or_exit(settings.HOST, settings.PORT, "PORT")
