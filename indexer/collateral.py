@@ -2,9 +2,7 @@
 
 from django.db import IntegrityError
 
-from indexer.decode import DecodeError, decode, event_class_of
 from indexer.events import MarketCreated
-from indexer.fetch import Batch
 from indexer.rpc import Rpc
 from markets.models import CollateralToken
 
@@ -12,15 +10,9 @@ SYMBOL = "0x95d89b41"  # symbol()
 DECIMALS = "0x313ce567"  # decimals()
 
 
-def learn_collateral(rpc: Rpc, batch: Batch) -> None:
-    """Asks each collateral token that this batch uses for the first time. A token that does not say stays unknown."""
-    tokens = set()
-    for log in batch.logs:
-        if event_class_of(log, batch.contracts) is MarketCreated:
-            try:
-                tokens.add(getattr(decode(log, MarketCreated), "collateral_token"))  # noqa: B009
-            except DecodeError:
-                continue
+def learn_collateral(rpc: Rpc, markets: list[MarketCreated]) -> None:
+    """Asks each collateral token that is used for the first time. A token that does not say stays unknown."""
+    tokens = {market.collateral_token for market in markets}
     known = set(CollateralToken.objects.filter(address__in=tokens).values_list("address", flat=True))
     for token in sorted(tokens - known):
         decimals = rpc.eth_call(token, DECIMALS)

@@ -14,6 +14,7 @@ from indexer.events import ChainEvent, event_data
 from indexer.fetch import Batch
 from indexer.handlers import DEFINITIONS, WRITE_ORDER, apply_event
 from indexer.models import IndexedBlock, IndexedEvent, WaitingEvent
+from indexer.position_ids import stored_position_ids
 from indexer.prefetch import prefetch
 from markets.book import Book, LogPosition, TransactionScratch
 from markets.chaintime import from_seconds
@@ -50,7 +51,7 @@ def commit_batch(batch: Batch, *, after: Checkpoint) -> Checkpoint:
         if batch.first != checkpoint.block_number + 1:
             raise ValueError(f"block {batch.first} does not follow checkpoint {checkpoint.block_number}")
         entries = list(_read(batch))
-        book = Book(checkpoint.finality)
+        book = Book(checkpoint.finality, stored_position_ids)
         waits = _apply(book, entries, batch.contracts)
         _write(batch, entries, waits, book)
         checkpoint.block_number = batch.last.number

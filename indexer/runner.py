@@ -4,8 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from time import monotonic
-from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils import timezone
@@ -16,6 +16,7 @@ from indexer.decode import Contracts
 from indexer.fetch import Fetcher, InconsistentAnswer
 from indexer.ledger import CheckpointMoved, commit_batch
 from indexer.models import IndexerStatus
+from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.rpc import Rpc, RpcError
 from markets.chaintime import from_seconds
 from markets.models import Amm, Checkpoint
@@ -69,7 +70,13 @@ class Runner:
     progress: Progress = field(default_factory=Progress)
     patience: float = 120.0  # a one-time sync gives up after this long without a commit
     _error: str = ""
-    _error_at: Any = None
+    _error_at: datetime | None = None
+    _fetcher: Fetcher = field(init=False)
+    _learner: PositionIdLearner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fetcher = Fetcher(self.rpc, span=self.batch_size)
+        self._learner = PositionIdLearner(self.rpc, self.deployment.contracts)
 
     def follow(self) -> None:
         """Syncs and follows the head until `stop` is set."""
@@ -105,7 +112,6 @@ class Runner:
         close_old_connections()
         checkpoint = self._checkpoint()
         contracts = self._contracts()
-        fetcher = Fetcher(self.rpc, span=self.batch_size)
         first = checkpoint.block_number + 1
         while not self.stop.is_set():
             head = self.rpc.head()
@@ -114,8 +120,10 @@ class Runner:
                 break
             self._check_not_replaced(checkpoint)
             last = min(checkpoint.block_number + self.batch_size, head.number)
-            batch = fetcher.fetch(checkpoint.block_number + 1, last, contracts)
-            learn_collateral(self.rpc, batch)
+            batch = self._fetcher.fetch(checkpoint.block_number + 1, last, contracts)
+            markets = created_markets(batch)
+            learn_collateral(self.rpc, markets)
+            self._learner.learn(markets)
             checkpoint = commit_batch(batch, after=checkpoint)
             contracts = batch.contracts
             self.progress.report(checkpoint.block_number + 1 - first, head.number + 1 - first, len(batch.logs))

@@ -57,7 +57,7 @@ class LogPosition:
 class TransactionScratch:
     """What events of one transaction leave for later events of the same one."""
 
-    burns: dict[tuple[str, int], int] = field(default_factory=dict)  # (holder, position id) -> tokens not yet explained
+    burns: dict[tuple[str, str, int], int] = field(default_factory=dict)  # (holder, market, outcome) -> unexplained
     funded: dict[str, UUID] = field(default_factory=dict)  # AMM -> its last add_liquidity entry
     moved_amms: dict[str, LogPosition] = field(default_factory=dict)  # AMM -> last change without a price point
 
@@ -68,8 +68,12 @@ class TransactionScratch:
 class Book:
     """Rows by model and id. Ids follow from what a row is about (identity.py), so that each is found by its id."""
 
-    def __init__(self, finality: Callable[[int], str]) -> None:
+    def __init__(
+        self, finality: Callable[[int], str], position_ids: Callable[[str, str, int], tuple[int, ...]]
+    ) -> None:
+        """`finality` of a block number; `position_ids` of (collateral token, condition id, number of outcomes)."""
         self._finality = finality
+        self.position_ids = position_ids
         self._rows: dict[type[models.Model], dict[UUID, models.Model | None]] = {}
         self._written: dict[type[models.Model], set[UUID]] = {}
         self._journal: list[tuple[type[models.Model], UUID, dict[str, Any] | None]] = []

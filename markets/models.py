@@ -285,6 +285,24 @@ class CollateralToken(models.Model):
         return self.symbol
 
 
+class LearntPositionIds(models.Model):
+    """Position ids that the contract gave for a condition and collateral, where no formula of ours gives them."""
+
+    condition_id = Bytes32Field()
+    collateral_token = AddressField()
+    position_ids = Uint256ListField()
+
+    class Meta:
+        db_table = "learnt_position_ids"
+        verbose_name_plural = "learnt position ids"
+        constraints = [
+            models.UniqueConstraint(fields=["condition_id", "collateral_token"], name="learnt_position_ids_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.condition_id} in {self.collateral_token}"
+
+
 class MarketMetadata(models.Model):
     """What people add to a market. Keyed by the chain's id, without a constraint, so that it outlives a re-index."""
 

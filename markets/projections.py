@@ -9,7 +9,7 @@ from markets import feeds
 from markets.amm import liquidity
 from markets.book import ApplyError, Book, LogPosition
 from markets.chaintime import from_seconds
-from markets.ctf import is_full_partition, outcome_position_ids, single_outcome
+from markets.ctf import is_full_partition, single_outcome
 from markets.identity import row_id
 from markets.models import (
     Amm,
@@ -131,7 +131,7 @@ def market_created(
     )
     book.add(market)
     book.index_market(market)
-    position_ids = outcome_position_ids(collateral_token, condition_id, outcome_count)
+    position_ids = book.position_ids(collateral_token, condition_id, outcome_count)
     for outcome, position_id in enumerate(position_ids):
         book.add(
             OutcomeToken(
@@ -274,7 +274,7 @@ def _remember_direct_transfer(
     """A transfer between two users is history of both; mints, burns and what an AMM moves belong to other events."""
     if receiver == ZERO_ADDRESS:
         burns = book.scratch.burns
-        key = (sender, token.position_id)
+        key = (sender, token.market_id, token.outcome_index)
         burns[key] = burns.get(key, 0) + amount
         return
     if sender == ZERO_ADDRESS or _amm(book, sender) is not None or _amm(book, receiver) is not None:
@@ -380,9 +380,8 @@ def payout_redeemed(
     if market.payouts is None:
         raise ApplyError(f"{redeemer} redeems from {market.market_id}, which is not resolved")
     denominator = sum(market.payouts)
-    position_ids = outcome_position_ids(collateral_token, condition_id, len(market.outcomes))
-    for outcome in filter(None.__ne__, map(single_outcome, index_sets)):
-        burnt = book.scratch.burns.pop((redeemer, position_ids[outcome]), 0)
+    for outcome in map(single_outcome, index_sets):
+        burnt = 0 if outcome is None else book.scratch.burns.pop((redeemer, market.market_id, outcome), 0)
         if not burnt:
             continue
         _remember(

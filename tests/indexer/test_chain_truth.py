@@ -1,6 +1,7 @@
 """What the bots do on a real chain, indexed, against what the chain itself answers: no differences."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from web3 import Web3
@@ -10,7 +11,7 @@ from indexer.devchain.actions import Market as ChainMarket
 from indexer.devchain.bots import play
 from indexer.devchain.deploy import COLLATERAL, Deployment, artifact, created_address, deploy_contract
 from indexer.models import IndexedEvent, WaitingEvent
-from markets.models import HistoryEntry, Market, Position, Trade
+from markets.models import HistoryEntry, Market, OutcomeToken, Position, Trade
 from tests.processes import index_once
 from tests.truth import Truth
 
@@ -121,6 +122,11 @@ def unannounced_amm(actions: Actions, market: ChainMarket) -> ChainMarket:
     receipt = actions.w3.eth.wait_for_transaction_receipt(create.transact({"from": actions.accounts[5]}))
     assert receipt["status"] == 1
     return replace(market, amm=created_address(factory.address, nonce))
+
+
+def send(w3: Web3, call: Any, sender: str) -> None:
+    """Sends a contract call and waits for its success."""
+    assert w3.eth.wait_for_transaction_receipt(call.transact({"from": sender}))["status"] == 1
 
 
 def upcoming_market(actions: Actions) -> ChainMarket:
@@ -243,3 +249,50 @@ def test_a_condition_used_before_its_market_exists(
         ("merge", user.lower(), 100),
         ("split", user.lower(), 10),
     ]
+
+
+def test_an_erc6909_deployment_with_ids_of_its_own(chain: tuple[Web3, Deployment]) -> None:
+    w3, gnosis = chain
+    admin, user, friend = w3.eth.accounts[:3]
+    tokens = deploy_contract(w3, "PlainConditionalTokens")
+    oracle = deploy_contract(w3, "AurumOracle", tokens.address, gnosis.aurum_token, admin)
+    factory = deploy_contract(w3, "MarketFactory", tokens.address, gnosis.fpmm_factory, oracle.address, admin)
+    deployment = replace(
+        gnosis,
+        conditional_tokens=tokens.address,
+        aurum_oracle=oracle.address,
+        market_factory=factory.address,
+    )
+    collateral = w3.eth.contract(address=gnosis.collateral, abi=artifact("DevCollateral")["abi"])
+    for call, sender in [
+        (oracle.functions.grantRole(oracle.functions.REGISTRAR_ROLE().call(), factory.address), admin),
+        (factory.functions.grantMarketCreator(admin), admin),
+        (factory.functions.addCollateral(collateral.address), admin),
+        (factory.functions.createMarket(collateral.address, "Plain?", ["a", "b", "c"], 2**40), admin),
+        (collateral.functions.mint(user, 1_000), admin),
+        (collateral.functions.approve(tokens.address, 1_000), user),
+    ]:
+        send(w3, call, sender)
+    created = factory.events.MarketCreated.get_logs(from_block=0)[0]["args"]
+    condition = created["conditionId"]
+    send(w3, tokens.functions.splitPosition(collateral.address, bytes(32), condition, [1, 2, 4], 900), user)
+    ids = [
+        tokens.functions.getPositionId(
+            collateral.address, tokens.functions.getCollectionId(bytes(32), condition, 1 << outcome).call()
+        ).call()
+        for outcome in range(3)
+    ]
+    send(w3, tokens.functions.transfer(friend, ids[2], 250), user)
+
+    index_once(deployment)
+
+    assert not IndexedEvent.objects.filter(processed=False).exists()
+    assert list(OutcomeToken.objects.order_by("outcome_index").values_list("position_id", flat=True)) == ids
+    held = {(row.user_address, row.outcome_index): row.amount for row in Position.objects.held()}
+    assert held == {
+        (holder.lower(), outcome): balance
+        for holder in (user, friend)
+        for outcome in range(3)
+        if (balance := tokens.functions.balanceOf(holder, ids[outcome]).call())
+    }
+    assert held[friend.lower(), 2] == 250
