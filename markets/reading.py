@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Q
 from rest_framework import exceptions
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -29,6 +30,8 @@ def by_id(value: str, chain_field: str) -> Q:
 class ChainReadMixin:
     """A view whose answers carry `X-Indexed-Block`, and which refuses parameters that it does not have."""
 
+    # There is nothing but GET here: whoever tries to write hears 405, not to sign in.
+    permission_classes = (AllowAny,)
     ordering: tuple[str, ...] = ()
     # Whether the answer is one object: then no query parameter is known. Lists leave the check to their filters.
     single = False
