@@ -45,7 +45,7 @@ class MarketFilter(django_filters.FilterSet):
 class PositionFilter(django_filters.FilterSet):
     """Holders of one market."""
 
-    outcome = django_filters.NumberFilter(field_name="outcome_index", min_value=0, max_value=255)
+    outcome = django_filters.NumberFilter(field_name="outcome_index", min_value=0, max_value=255, decimal_places=0)
 
     class Meta:
         model = Position
@@ -68,7 +68,7 @@ class UserPositionFilter(django_filters.FilterSet):
 
 class TradeFilter(django_filters.FilterSet):
     trader = HexFilter(byte_length=20)
-    outcome = django_filters.NumberFilter(min_value=0, max_value=255)
+    outcome = django_filters.NumberFilter(min_value=0, max_value=255, decimal_places=0)
     side = django_filters.ChoiceFilter(choices=Trade.Side.choices)
 
     class Meta:
