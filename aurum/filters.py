@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django_filters import CharFilter
 from django_filters.rest_framework import DjangoFilterBackend
@@ -17,19 +18,24 @@ HEX = {20: re.compile(r"0x[0-9a-fA-F]{40}"), 32: re.compile(r"0x[0-9a-fA-F]{64}"
 def hex_parameter(name: str, value: str, byte_length: int) -> str:
     """An address or 32-byte word from a path or query, in lower case; a malformed one is 400."""
     if not HEX[byte_length].fullmatch(value):
-        raise exceptions.ValidationError({name: [f"Must be 0x and {2 * byte_length} hexadecimal digits."]})
+        raise exceptions.ValidationError({name: [_wrong_form(byte_length)]})
     return value.lower()
+
+
+def _wrong_form(byte_length: int) -> str:
+    return f"Must be 0x and {2 * byte_length} hexadecimal digits."
 
 
 class HexFilter(CharFilter):
     """Filters by an address (20 bytes) or 32-byte word, written in any case."""
 
     def __init__(self, *args: Any, byte_length: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.byte_length = byte_length
+        # By the form, whose errors bear the parameter's name.
+        well_formed = RegexValidator(rf"\A{HEX[byte_length].pattern}\Z", _wrong_form(byte_length))
+        super().__init__(*args, validators=[well_formed], **kwargs)
 
     def filter(self, qs: QuerySet, value: str) -> QuerySet:
-        return super().filter(qs, hex_parameter(self.field_name, value, self.byte_length)) if value else qs
+        return super().filter(qs, value.lower())
 
 
 def refuse_unknown(request: Request, known: set[str]) -> None:
