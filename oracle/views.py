@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from markets.reading import ChainReadMixin, by_id
 from oracle.filters import QuestionFilter
-from oracle.models import Question
+from oracle.models import Question, QuestionEvent
 from oracle.serializers import QuestionSerializer, markets_of
 
 QUESTION_ID = OpenApiParameter(
@@ -33,7 +33,8 @@ class QuestionRead(ChainReadMixin):
         return (self.checkpoint.block_timestamp if self.checkpoint else None) or timezone.now()
 
     def get_queryset(self) -> QuerySet[Question]:
-        return Question.objects.prefetch_related("votes", "timeline")
+        timeline = Prefetch("timeline", QuestionEvent.objects.order_by("block_number", "log_index"))
+        return Question.objects.prefetch_related("votes", timeline)
 
     def serialized(self, questions: list[Question]) -> Any:
         context = self.get_serializer_context() | {"chain_time": self.chain_time, "markets": markets_of(questions)}
