@@ -4,6 +4,7 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -12,6 +13,7 @@ ENVIRONMENTS = ("development", "staging", "production")
 ZERO_ADDRESS = "0x" + "00" * 20
 WEAK_SECRETS = ("secret", "changeme", "change-me", "your-", "example", "password", "development", "insecure")
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "": 1}
+LONGEST_DURATION = 10 * 365 * 86400  # seconds
 
 
 def read_env_files(base_dir: Path) -> None:
@@ -31,8 +33,10 @@ def environment_name(env: environ.Env) -> str:
 
 
 def address(env: environ.Env, name: str) -> str:
-    """A contract address in lower case; empty when it is not set."""
+    """A contract address in lower case; empty when it is not set, or still the guide's placeholder `0x...`."""
     value = env.str(name, default="").strip().lower()
+    if value == "0x...":
+        return ""
     if value and not re.fullmatch(r"0x[0-9a-f]{40}", value):
         raise ImproperlyConfigured(f"{name} must be 0x and 40 hexadecimal digits")
     if value == ZERO_ADDRESS:
@@ -52,9 +56,10 @@ def duration(env: environ.Env, name: str, *, default: str) -> timedelta:
     """A span such as `15m`, `12h` or `7d`; a bare number is seconds."""
     raw = env.str(name, default=default).strip()
     match = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", raw)
-    if not match or not int(match[1]):
+    seconds = int(match[1]) * DURATION_UNITS[match[2]] if match else 0
+    if not 0 < seconds <= LONGEST_DURATION:
         raise ImproperlyConfigured(f"{name} must be a duration such as 15m, 12h or 7d; it is {raw!r}")
-    return timedelta(seconds=int(match[1]) * DURATION_UNITS[match[2]])
+    return timedelta(seconds=seconds)
 
 
 def urls(env: environ.Env, name: str, *, schemes: tuple[str, ...]) -> list[str]:
@@ -64,6 +69,17 @@ def urls(env: environ.Env, name: str, *, schemes: tuple[str, ...]) -> list[str]:
         if not re.match(rf"(?:{'|'.join(schemes)})://[^\s/]+", value):
             raise ImproperlyConfigured(f"{name} must hold URLs that start with {' or '.join(schemes)}://")
     return values
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings for a PostgreSQL URL. The message never repeats the URL: it holds a password."""
+    try:
+        settings = environ.Env.db_url_config(url)
+    except (KeyError, ValueError):
+        settings = {}
+    if settings.get("ENGINE") != "django.db.backends.postgresql":
+        raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// URL (amounts need NUMERIC(78,0))") from None
+    return settings
 
 
 def jwt_secret(env: environ.Env, environment: str) -> str:

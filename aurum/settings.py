@@ -129,9 +129,7 @@ def _database_url() -> str:
     return embedded_postgres.start(DATA_DIR / "postgres")
 
 
-DATABASES = {"default": env.db_url_config(_database_url())}
-if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
-    raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// URL: amounts need NUMERIC(78,0)")
+DATABASES = {"default": environment.database(_database_url())}
 DATABASES["default"] |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
 DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 10, "timeout": 10}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
