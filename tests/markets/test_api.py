@@ -470,7 +470,7 @@ def test_orderings(client: Client, name: str) -> None:
     assert ids(client, "/api/markets", ordering=f"-{name}") == markets[::-1]
     paged = []
     url: str | None = f"/api/markets?ordering={name}&limit=2"
-    while url:
+    while url and len(paged) <= 5:
         page = client.get(url).json()
         paged += [row["id"] for row in page["results"]]
         url = page["next"]

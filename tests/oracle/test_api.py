@@ -222,7 +222,7 @@ def test_the_newest_first_and_page_by_page(client: Client) -> None:
     made = [str(factories.make_question(block_number=2_000, log_index=index).id) for index in range(5)]
     pages = []
     url: str | None = f"{PATH}?limit=2"
-    while url:
+    while url and len(pages) <= 3:
         page = get(client, url)
         pages.append([row["id"] for row in page["results"]])
         url = page["next"]
