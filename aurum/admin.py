@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import CharField, ForeignKey, IntegerField, Q, QuerySet, TextField, UUIDField
@@ -74,6 +76,16 @@ class EstimatingPaginator(Paginator):
         return queryset.order_by()[:MOST_COUNTED].count()
 
 
+class ListedFilter(admin.SimpleListFilter):
+    """A filter by one of its own choices; the admin answers any other value with the whole list."""
+
+    def value(self) -> str | None:
+        chosen = super().value()
+        if chosen and chosen not in {str(choice) for choice, _ in self.lookup_choices}:
+            raise IncorrectLookupParameters(f"{self.parameter_name} can't be {chosen!r}")
+        return chosen
+
+
 class ExactSearchAdmin(admin.ModelAdmin):
     """Searches by what the term looks like, so that an index answers: hashes, addresses, ids and numbers exactly.
 
@@ -85,6 +97,11 @@ class ExactSearchAdmin(admin.ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 50
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        if any("\x00" in value for values in request.GET.lists() for value in values[1]):
+            raise IncorrectLookupParameters("PostgreSQL has no NUL in its texts")
+        return super().get_changelist_instance(request)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         term = search_term.strip().replace("\x00", "")

@@ -8,14 +8,14 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from aurum.admin import ReadOnlyAdmin, pretty_json, shortened, visible
+from aurum.admin import ListedFilter, ReadOnlyAdmin, pretty_json, shortened, visible
 from indexer.events import EVENTS
 from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus
 
 NAMES = sorted({event_class.stored_name for event_class in EVENTS.values()})
 
 
-class EventNameFilter(admin.SimpleListFilter):
+class EventNameFilter(ListedFilter):
     """The names that exist, from the code: the table is too big to ask for its distinct ones."""
 
     title = "event"

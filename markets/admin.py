@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from aurum.admin import (
     BigTableAdmin,
     ExactSearchAdmin,
+    ListedFilter,
     ReadOnlyAdmin,
     ReadOnlyTable,
     list_link,
@@ -38,7 +39,7 @@ from markets.models import (
 )
 
 
-class StatusFilter(admin.SimpleListFilter):
+class StatusFilter(ListedFilter):
     title = "status"
     parameter_name = "status"
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from aurum.admin import ReadOnlyAdmin, ReadOnlyTable, list_link
+from aurum.admin import ListedFilter, ReadOnlyAdmin, ReadOnlyTable, list_link
 from markets.models import Checkpoint
 from oracle import lifecycle
 from oracle.models import Question, QuestionEvent, Vote
@@ -23,7 +23,7 @@ def _chain_time() -> datetime:
     return Checkpoint.objects.values_list("block_timestamp", flat=True).first() or timezone.now()
 
 
-class StateFilter(admin.SimpleListFilter):
+class StateFilter(ListedFilter):
     title = "state"
     parameter_name = "state"
 
