@@ -7,6 +7,11 @@ TEST_POSTGRES := $(or $(TEST_POSTGRES_DIR),.data/test-postgres)
 CHECK_POSTGRES := .data/check-postgres
 
 .DEFAULT_GOAL := help
+
+ifneq ($(words $(CURDIR)),1)
+$(error "$(CURDIR)" has a space in it, and the embedded PostgreSQL can't start there: move the folder)
+endif
+
 .PHONY: help install run stop reset test lint format check
 
 help: ## list these targets
