@@ -2,11 +2,15 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from aurum.status import IndexerStatusView, StatusView
 
+admin.site.site_url = "/api/docs"
+
 urlpatterns = [
+    path("", RedirectView.as_view(url="/api/docs")),
     path("admin/", admin.site.urls),
     path("api/", include("markets.urls")),
     path("api/", include("oracle.urls")),
