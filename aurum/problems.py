@@ -6,8 +6,10 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from psycopg_pool import PoolTimeout
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
@@ -16,6 +18,14 @@ from aurum.request_id import current_request_id
 
 logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
+
+
+class DatabaseUnavailable(exceptions.APIException):
+    """The database is away; nothing is wrong with the request."""
+
+    status_code = 503
+    default_detail = "The database does not answer. Try again in a moment."
+    wait = 5  # seconds; DRF makes it Retry-After
 
 
 def problem(status: int, detail: str, errors: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -32,6 +42,9 @@ def problem(status: int, detail: str, errors: dict[str, Any] | None = None) -> d
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's handler, with problem bodies. What it does not know goes on to `server_error`."""
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        logger.error("the database does not answer: %s", error)
+        error = DatabaseUnavailable()
     response = drf_exception_handler(error, context)
     if response is None:
         return None

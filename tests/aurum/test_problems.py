@@ -1,0 +1,21 @@
+"""Errors that are not the request's."""
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+
+from markets import reading
+
+
+@pytest.mark.django_db
+def test_a_database_that_is_away_is_503_and_says_when_to_try_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(reading.Checkpoint.objects, "first", gone)
+    answer = client.get("/api/markets")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert answer.json()["detail"] == "The database does not answer. Try again in a moment."
+    assert "refused" not in answer.content.decode()
