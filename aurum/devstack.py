@@ -31,6 +31,7 @@ CHAIN_ENV = DATA_DIR / "devchain.env"
 LOCK = DATA_DIR / "devstack.lock"  # held while anything of a run lives; holds the process ids
 OPERATOR_PASSWORD = DATA_DIR / "operator-password"
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHAIN_TIMEOUT = 60.0  # seconds for node and contracts; they take about 3
 STOP_TIMEOUT = 30.0  # seconds; the chain writes its state, the web server finishes requests
 LOOK_INTERVAL = 0.2  # seconds between two looks at something that starts or stops
@@ -67,6 +68,9 @@ class Stack(honcho.manager.Manager):
 
     def terminate(self) -> None:
         """Honcho calls it for a signal, or once one process has ended by itself."""
+        if not self._all_started():  # it can't end a process that has not told its id yet
+            threading.Timer(LOOK_INTERVAL, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            return
         ended = [name for name, process in self._processes.items() if process.get("returncode") is not None]
         if not self._terminating and ended:
             self.ended_first = ended[0]
@@ -89,7 +93,7 @@ class Stack(honcho.manager.Manager):
 
 def run() -> int:
     """Runs everything and returns the exit code: 0 when it was asked to stop, else not."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     with _locked() as lock:
         inherited = dict(os.environ)
@@ -112,7 +116,7 @@ def run() -> int:
         free_or_exit(settings.HOST, settings.PORT, "PORT")
         free_or_exit("127.0.0.1", settings.DEVCHAIN_PORT, "DEVCHAIN_PORT")
         try:
-            database_url = database_url or embedded_postgres.start(POSTGRES_DIR)
+            database_url = database_url or _start_postgres()
             variables = _variables(inherited, database_url, settings.DEVCHAIN_PORT)
             for command in (["migrate", "--verbosity", "0"], ["create_demo_operator"]):
                 subprocess.run(  # noqa: S603
@@ -123,13 +127,21 @@ def run() -> int:
                     stdout=subprocess.DEVNULL,
                 )
             return _run_processes(lock, variables, settings.PORT)
-        except subprocess.CalledProcessError as error:
-            print(f"make run: {error.cmd[2]} failed", file=sys.stderr)
-            return 1
+        except subprocess.CalledProcessError:
+            return 1  # its own words say why
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in STOP_SIGNALS:
                 signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave the database running
             embedded_postgres.stop(POSTGRES_DIR)
+
+
+def _start_postgres() -> str:
+    # Its own programs would die of a Ctrl-C, with a page of words: it waits until they are through.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        return embedded_postgres.start(POSTGRES_DIR)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def _variables(inherited: dict[str, str], database_url: str, chain_port: int) -> dict[str, str]:
