@@ -1,239 +1,224 @@
-"""Fetched batch -> database, in one transaction: events stored, applied, and the checkpoint moved."""
+"""The writes: append a batch, replace a branch, rebuild from stored events. Each is one transaction, under one lock."""
 
 import logging
-import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from django.db import DatabaseError, transaction
+from django.db import models, transaction
 
-from indexer.chain import Log
-from indexer.decode import Contracts, DecodeError, decode, event_class_of
-from indexer.events import ChainEvent, event_data
+from indexer import undo
+from indexer.applying import Waits, apply_entries
+from indexer.chain import Header
+from indexer.decode import Contracts
+from indexer.entries import Entry, read_batch, read_stored
 from indexer.fetch import Batch
-from indexer.handlers import DEFINITIONS, WRITE_ORDER, apply_event
-from indexer.models import IndexedBlock, IndexedEvent, WaitingEvent
+from indexer.handlers import WRITE_ORDER
+from indexer.models import IndexedBlock, IndexedEvent, UndoImage, WaitingEvent
 from indexer.position_ids import stored_position_ids
-from indexer.prefetch import prefetch
-from markets.book import Book, LogPosition, TransactionScratch
+from indexer.reorg import BelowFinality
+from markets.book import Book
 from markets.chaintime import from_seconds
-from markets.identity import row_id
-from markets.models import Checkpoint
-from markets.projections import transaction_ended
+from markets.models import Channel, Checkpoint
+from markets.reverting import announce_reverted, reverted_by
 
 logger = logging.getLogger(__name__)
 WRITE_SIZE = 1000  # rows a statement
+REPLAY_SIZE = 5000  # events in memory at once, give or take a block
+
+# What follows from events alone. A channel's seq is not: it says what subscribers have been told.
+PROJECTIONS = tuple(model for model in WRITE_ORDER if model is not Channel)
+UNDOABLE: tuple[type[models.Model], ...] = (*PROJECTIONS, WaitingEvent, IndexedEvent)
 
 
 class CheckpointMoved(Exception):
     """Another process has written since this one read the checkpoint: read it again."""
 
 
-@dataclass(slots=True)
-class Entry:
-    """One event on its way in: its row, and its decoded form where it has one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Writes for a deployment. `may_write` is called in each transaction, and raises where this process must not."""
 
-    row: IndexedEvent
-    at: LogPosition
-    event: ChainEvent | None
+    contracts: Contracts
+    may_write: Callable[[], None]
 
+    def append(self, batch: Batch, *, after: Checkpoint) -> Checkpoint:
+        """Stores and applies a batch that follows `after`, and returns the new checkpoint.
 
-def commit_batch(batch: Batch, *, after: Checkpoint) -> Checkpoint:
-    """Stores and applies a batch that follows `after`, and returns the new checkpoint.
+        Raises CheckpointMoved, with nothing written, where the stored checkpoint is no longer `after`.
+        """
+        with transaction.atomic():
+            checkpoint = self._locked(after)
+            _extend(checkpoint, batch)
+        return checkpoint
 
-    Raises CheckpointMoved, with nothing written, where the stored checkpoint is no longer `after`.
-    """
-    with transaction.atomic():
+    def replace_branch(self, batch: Batch, *, fork: Header, after: Checkpoint) -> Checkpoint:
+        """Undoes what stands above `fork` and applies the branch that replaces it: readers never see neither.
+
+        Raises BelowFinality where the way back is not kept, CheckpointMoved as `append`.
+        """
+        with transaction.atomic():
+            checkpoint = self._locked(after)
+            rewind(checkpoint, fork)
+            _extend(checkpoint, batch)
+        return checkpoint
+
+    def replay(self) -> int:
+        """Builds every projection anew from the stored events, and returns how many there are. Sends no messages."""
+        with transaction.atomic():
+            checkpoint = self._locked(None)
+            contracts = self.contracts.with_amms(_announced_amms())
+            _forget_projections()
+            for entries in _stored_blocks(contracts):
+                _apply_and_write(checkpoint, entries, contracts)
+        return checkpoint.event_count
+
+    def reset(self, to_block: int | None) -> None:
+        """Forgets what was indexed above `to_block` (all, when None); the next run reads it again."""
+        with transaction.atomic():
+            checkpoint = self._locked(None)
+            kept = checkpoint.start_block - 1 if to_block is None else min(to_block, checkpoint.block_number)
+            if kept < checkpoint.start_block - 1:
+                raise ValueError(f"indexing starts at block {checkpoint.start_block}")
+            _forget_projections()
+            _forget_events(checkpoint, above=kept)
+            block = IndexedBlock.objects.filter(number=kept).first()
+            _move(checkpoint, kept, block.hash if block else "", block.timestamp if block else None)
+            contracts = self.contracts.with_amms(_announced_amms())
+            for entries in _stored_blocks(contracts):
+                _apply_and_write(checkpoint, entries, contracts)
+
+    def _locked(self, after: Checkpoint | None) -> Checkpoint:
         checkpoint = Checkpoint.objects.select_for_update().get()
-        if (checkpoint.block_number, checkpoint.block_hash) != (after.block_number, after.block_hash):
+        self.may_write()
+        if after is not None and _place(checkpoint) != _place(after):
             raise CheckpointMoved(f"the checkpoint is at block {checkpoint.block_number}, not {after.block_number}")
-        if batch.first != checkpoint.block_number + 1:
-            raise ValueError(f"block {batch.first} does not follow checkpoint {checkpoint.block_number}")
-        entries = list(_read(batch))
-        book = Book(checkpoint.finality, stored_position_ids)
-        waits = _apply(book, entries, batch.contracts)
-        _write(batch, entries, waits, book)
-        checkpoint.block_number = batch.last.number
-        checkpoint.block_hash = batch.last.hash
-        checkpoint.block_timestamp = from_seconds(batch.last.timestamp)
-        checkpoint.event_count += len(entries)
-        checkpoint.save(update_fields=["block_number", "block_hash", "block_timestamp", "event_count"])
-    return checkpoint
+        return checkpoint
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- forwards ---------------------------------------------------------------------------------------------------------
 
 
-def _read(batch: Batch) -> Iterator[Entry]:
-    """Decodes the batch's logs. One that does not fit its event is an entry without an event, and says why."""
-    for log in batch.logs:
-        event_class = event_class_of(log, batch.contracts)
-        if event_class is None:
-            continue
-        at = _position(log, batch.headers[log.block_number].timestamp)
-        row = _row(log, at, event_class.stored_name)
-        event = None
-        try:
-            event = decode(log, event_class)
-            row.event_data = event_data(event)
-        except DecodeError as error:
-            _failed(row, error)
-        yield Entry(row=row, at=at, event=event)
+def _extend(checkpoint: Checkpoint, batch: Batch) -> None:
+    """Applies a batch right behind the checkpoint, and moves it."""
+    if batch.first != checkpoint.block_number + 1:
+        raise ValueError(f"block {batch.first} does not follow checkpoint {checkpoint.block_number}")
+    entries = list(read_batch(batch))
+    final = [entry for entry in entries if entry.at.block_number <= checkpoint.finalized_block]
+    _apply_and_write(checkpoint, final, batch.contracts)
+    # Block by block where a block may be replaced: its images must be of the moment before it.
+    for _, block in groupby(entries[len(final) :], key=lambda entry: entry.at.block_number):
+        _apply_and_write(checkpoint, list(block), batch.contracts)
+    headers = [batch.headers[number] for number in sorted({entry.at.block_number for entry in entries})]
+    IndexedBlock.objects.bulk_create(map(_block_row, headers), batch_size=WRITE_SIZE)
+    undo.forget_final(checkpoint.finalized_block)
+    checkpoint.event_count += len(entries)
+    checkpoint.published_block = max(checkpoint.published_block, batch.last.number)
+    _move(checkpoint, batch.last.number, batch.last.hash, from_seconds(batch.last.timestamp))
 
 
-def _position(log: Log, timestamp: int) -> LogPosition:
-    return LogPosition(
-        block_number=log.block_number,
-        block_hash=log.block_hash,
-        timestamp=timestamp,
-        transaction_hash=log.transaction_hash,
-        log_index=log.log_index,
-        address=log.address,
-    )
-
-
-def _row(log: Log, at: LogPosition, name: str) -> IndexedEvent:
-    return IndexedEvent(
-        id=row_id("event", log.transaction_hash, log.log_index),
-        block_number=log.block_number,
-        block_hash=log.block_hash,
-        block_timestamp=at.time,
-        transaction_hash=log.transaction_hash,
-        transaction_index=log.transaction_index,
-        log_index=log.log_index,
-        address=log.address,
-        event_name=name,
-        event_data={},
-        topics=list(log.topics),
-        data=log.data,
-    )
-
-
-def _stored_entry(row: IndexedEvent, contracts: Contracts) -> Entry:
-    """A stored event, decoded again from the log that it was."""
-    log = Log(
-        address=row.address,
-        topics=tuple(row.topics),
-        data=bytes(row.data),
-        block_number=row.block_number,
-        block_hash=row.block_hash,
-        transaction_hash=row.transaction_hash,
-        transaction_index=row.transaction_index,
-        log_index=row.log_index,
-    )
-    event_class = event_class_of(log, contracts)
-    if event_class is None:
-        raise ValueError(f"{row} is no event of this deployment")
-    return Entry(row=row, at=_position(log, int(row.block_timestamp.timestamp())), event=decode(log, event_class))
-
-
-# --- applying ---------------------------------------------------------------------------------------------------------
-
-
-class Waits:
-    """Events that wait for a market, by key: those of this batch, and those of earlier ones when they are claimed."""
-
-    def __init__(self, contracts: Contracts) -> None:
-        self._contracts = contracts
-        self._new: dict[str, list[Entry]] = {}
-        self.claimed_before: list[IndexedEvent] = []
-
-    def add(self, keys: Iterable[str], entry: Entry) -> None:
-        for key in keys:
-            self._new.setdefault(key, []).append(entry)
-
-    def claim(self, keys: list[str]) -> list[Entry]:
-        """The events that wait under these keys, in chain order, each once; they wait no more."""
-        stored = WaitingEvent.objects.filter(key__in=keys)
-        rows = list(IndexedEvent.objects.filter(waits__in=stored).distinct().order_by("block_number", "log_index"))
-        stored.delete()
-        self.claimed_before += rows
-        entries = [_stored_entry(row, self._contracts) for row in rows]
-        new = {entry.row.id: entry for key in keys for entry in self._new.pop(key, [])}
-        return entries + sorted(new.values(), key=lambda entry: (entry.at.block_number, entry.at.log_index))
-
-    def rows(self) -> list[WaitingEvent]:
-        """What still waits of this batch."""
-        return [
-            WaitingEvent(id=row_id("waiting", key, entry.row.id), key=key, event=entry.row)
-            for key, entries in self._new.items()
-            for entry in entries
-        ]
-
-
-def _apply(book: Book, entries: list[Entry], contracts: Contracts) -> Waits:
-    """Applies decoded entries block by block, in log order behind the block's definitions."""
-    prefetch(book, [(entry.at, entry.event) for entry in entries if entry.event is not None])
-    waits = Waits(contracts)
-    for _, block in groupby(entries, key=lambda entry: entry.at.block_number):
-        in_block = list(block)
-        for definition in DEFINITIONS:
-            for entry in in_block:
-                if isinstance(entry.event, definition):
-                    _apply_one(book, entry, waits)
-        for _, in_transaction in groupby(in_block, key=lambda entry: entry.at.transaction_hash):
-            for entry in in_transaction:
-                if not isinstance(entry.event, DEFINITIONS):
-                    _apply_one(book, entry, waits)
-            transaction_ended(book)
-    return waits
-
-
-def _apply_one(book: Book, entry: Entry, waits: Waits) -> None:
-    if entry.event is None:
+def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Contracts) -> None:
+    """Applies entries of whole blocks and writes what they change; of blocks that may be replaced, with images."""
+    if not entries:
         return
-    try:
-        apply_event(book, entry.at, entry.event)
-    except DatabaseError:
-        raise
-    except Exception as error:
-        _failed(entry.row, error)
-        return
-    entry.row.processed = True
-    waits.add(book.waits, entry)
-    if book.claims:
-        _apply_claimed(book, waits.claim(book.claims), frozenset(book.claims), waits)
-
-
-def _apply_claimed(book: Book, claimed: list[Entry], keys: frozenset[str], waits: Waits) -> None:
-    """Applies what waited for a market that is there now, as if it had been there; only its own rows move."""
-    scratch, book.scratch, book.only = book.scratch, TransactionScratch(), keys
-    for _, in_transaction in groupby(claimed, key=lambda entry: entry.at.transaction_hash):
-        for entry in in_transaction:
-            _apply_one(book, entry, waits)
-        transaction_ended(book)
-    book.scratch, book.only = scratch, None
-
-
-def _failed(row: IndexedEvent, error: Exception) -> None:
-    """Keeps the event with what went wrong, for an operator; the others go on."""
-    row.processed = False
-    row.error = "".join(traceback.format_exception(error)).replace("\x00", "")
-    logger.error(
-        "event kept but not applied: %s in transaction %s, log %d: %s",
-        row.event_name,
-        row.transaction_hash,
-        row.log_index,
-        error,
-    )
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
-
-
-def _write(batch: Batch, entries: list[Entry], waits: Waits, book: Book) -> None:
-    blocks = [
-        IndexedBlock(
-            number=header.number,
-            hash=header.hash,
-            parent_hash=header.parent_hash,
-            timestamp=from_seconds(header.timestamp),
-        )
-        for header in (batch.headers[number] for number in sorted({entry.at.block_number for entry in entries}))
-    ]
-    IndexedBlock.objects.bulk_create(blocks, batch_size=WRITE_SIZE)
-    IndexedEvent.objects.bulk_create([entry.row for entry in entries], batch_size=WRITE_SIZE)
-    IndexedEvent.objects.bulk_update(waits.claimed_before, ["processed", "error"], batch_size=WRITE_SIZE)
+    block_number = entries[-1].at.block_number
+    undo_block = block_number if block_number > checkpoint.finalized_block else None
+    book = Book(checkpoint.finality, stored_position_ids, published_block=checkpoint.published_block)
+    waits = Waits(contracts, undo_block=undo_block)
+    apply_entries(book, entries, waits)
+    if undo_block is not None:
+        for model in PROJECTIONS:
+            undo.capture(undo_block, model, book.changed_ids(model))
+    new = [entry.row for entry in entries if entry.stored is None]
+    IndexedEvent.objects.bulk_create(new, batch_size=WRITE_SIZE)
+    for entry in (*entries, *waits.claimed):
+        if entry.stored is not None and entry.stored != entry.outcome:
+            entry.row.save(update_fields=["event_data", "processed", "error"])
     WaitingEvent.objects.bulk_create(waits.rows(), batch_size=WRITE_SIZE)
     book.write(WRITE_ORDER)
+
+
+def _stored_blocks(contracts: Contracts) -> Iterator[list[Entry]]:
+    """Stored events in chain order, in portions of whole blocks: large ones, and single blocks that may be replaced."""
+    finalized = Checkpoint.objects.values_list("finalized_block", flat=True).get()
+    stored = IndexedEvent.objects.order_by("block_number", "log_index").iterator(chunk_size=WRITE_SIZE)
+    portion: list[Entry] = []
+    for number, rows in groupby(stored, key=lambda row: row.block_number):
+        if portion and (len(portion) >= REPLAY_SIZE or number > finalized):
+            yield portion
+            portion = []
+        portion += read_stored(rows, contracts)
+    yield portion
+
+
+# --- backwards --------------------------------------------------------------------------------------------------------
+
+
+def rewind(checkpoint: Checkpoint, fork: Header) -> None:
+    """Undoes every block above `fork`, and tells subscribers what is no longer true.
+
+    Raises BelowFinality where images of those blocks are not kept.
+    """
+    if fork.number < checkpoint.finalized_block:
+        raise BelowFinality(f"block {fork.number} is below {checkpoint.finalized_block}, which is final")
+    told = checkpoint.published_block
+    reverted = reverted_by(fork.number)
+    undo.restore(fork.number, UNDOABLE)
+    _forget_events(checkpoint, above=fork.number)
+    book = Book(checkpoint.finality, stored_position_ids)
+    announce_reverted(book, reverted, published_block=told)
+    book.write(WRITE_ORDER)
+    checkpoint.published_block = min(told, fork.number)
+    _move(checkpoint, fork.number, fork.hash, from_seconds(fork.timestamp))
+
+
+def _forget_events(checkpoint: Checkpoint, *, above: int) -> None:
+    orphaned = IndexedEvent.objects.filter(block_number__gt=above)
+    WaitingEvent.objects.filter(event__in=orphaned).delete()
+    count, _ = orphaned.delete()
+    IndexedBlock.objects.filter(number__gt=above).delete()
+    checkpoint.event_count -= count
+
+
+def _forget_projections() -> None:
+    """Empties every table that follows from events. Not by TRUNCATE: readers keep what they see until the commit."""
+    for model in (WaitingEvent, UndoImage, *reversed(PROJECTIONS)):
+        rows = model._default_manager.all()
+        rows._raw_delete(rows.db)  # type: ignore[attr-defined]  # one statement; delete() would collect what refers to it
+
+
+def _announced_amms() -> frozenset[str]:
+    announcements = IndexedEvent.objects.filter(event_name="AMMDeployed")
+    return frozenset(announcements.values_list("event_data__amm", flat=True)) - {None}
+
+
+# --- shared -----------------------------------------------------------------------------------------------------------
+
+
+def _move(checkpoint: Checkpoint, number: int, block_hash: str, timestamp: object) -> None:
+    checkpoint.block_number, checkpoint.block_hash, checkpoint.block_timestamp = number, block_hash, timestamp
+    checkpoint.save(update_fields=["block_number", "block_hash", "block_timestamp", "event_count", "published_block"])
+
+
+def _place(checkpoint: Checkpoint) -> tuple[int, str]:
+    return checkpoint.block_number, checkpoint.block_hash
+
+
+def _block_row(header: Header) -> IndexedBlock:
+    return IndexedBlock(
+        number=header.number,
+        hash=header.hash,
+        parent_hash=header.parent_hash,
+        timestamp=from_seconds(header.timestamp),
+    )
+
+
+def known_blocks(checkpoint: Checkpoint) -> dict[int, str]:
+    """Hashes by height of what may tell where a branch parts: blocks with events above finality, the highest one
+    below, and the checkpoint."""
+    floor = checkpoint.finalized_block
+    below: Iterable[IndexedBlock] = IndexedBlock.objects.filter(number__lte=floor).order_by("-number")[:1]
+    known = {block.number: block.hash for block in (*below, *IndexedBlock.objects.filter(number__gt=floor))}
+    if checkpoint.block_hash:
+        known[checkpoint.block_number] = checkpoint.block_hash
+    return known

@@ -75,6 +75,36 @@ class IndexedBlock(models.Model):
         return f"{self.number} {self.hash}"
 
 
+class UndoImage(models.Model):
+    """What a row was before a block changed it, kept while the block is not final. `image` null: it did not exist."""
+
+    block_number = models.BigIntegerField(db_index=True)
+    table_name = models.CharField(max_length=63)
+    row_id = models.UUIDField()
+    image = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "undo_images"
+
+    def __str__(self) -> str:
+        return f"{self.table_name} {self.row_id} before block {self.block_number}"
+
+
+class Leader(models.Model):
+    """Which process may write. One row; whoever takes over raises `epoch`, and commits of an older one are refused."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    epoch = models.BigIntegerField()
+    name = models.CharField(max_length=63, help_text="Its connections' application_name.")
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "leader"
+
+    def __str__(self) -> str:
+        return f"{self.name}, epoch {self.epoch}"
+
+
 class IndexerStatus(models.Model):
     """What the indexer last said of itself and of the chain. One row."""
 
@@ -84,6 +114,9 @@ class IndexerStatus(models.Model):
     head_timestamp = models.DateTimeField(null=True)
     last_error = models.TextField(blank=True)
     last_error_at = models.DateTimeField(null=True)
+    reorganisations = models.BigIntegerField(default=0)
+    last_reorganisation_at = models.DateTimeField(null=True)
+    last_reorganisation_depth = models.BigIntegerField(null=True, help_text="Blocks that were replaced.")
     endpoints = models.JSONField(default=list, help_text="Health by endpoint; hosts only, never keys.")
 
     class Meta:

@@ -7,16 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
+import psycopg
 from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db.models import F
 from django.utils import timezone
 
 from indexer.chain import Header, MalformedAnswer
 from indexer.collateral import learn_collateral
 from indexer.decode import Contracts
-from indexer.fetch import Fetcher, InconsistentAnswer
-from indexer.ledger import CheckpointMoved, commit_batch
+from indexer.fetch import Batch, Fetcher, InconsistentAnswer
+from indexer.leadership import Deposed, Leadership
+from indexer.ledger import CheckpointMoved, Ledger, known_blocks
 from indexer.models import IndexerStatus
 from indexer.position_ids import PositionIdLearner, created_markets
+from indexer.reorg import find_fork
 from indexer.rpc import Rpc, RpcError
 from markets.chaintime import from_seconds
 from markets.models import Amm, Checkpoint
@@ -24,16 +28,22 @@ from markets.models import Amm, Checkpoint
 logger = logging.getLogger(__name__)
 
 # What passes by itself: a node or database that is away, answers that do not fit, another writer's commit.
-PASSING = (RpcError, MalformedAnswer, InconsistentAnswer, CheckpointMoved, OperationalError, InterfaceError)
+PASSING = (
+    RpcError,
+    MalformedAnswer,
+    InconsistentAnswer,
+    CheckpointMoved,
+    Deposed,
+    OperationalError,
+    InterfaceError,
+    psycopg.OperationalError,
+)
 LONGEST_PAUSE = 30.0  # seconds between attempts
+REORG_PAUSE = 0.2  # seconds between two looks at a branch that differs
 
 
 class WrongChain(Exception):
     """The node, the settings and the stored data are not of one chain and deployment: nothing was written."""
-
-
-class ChainReorganised(Exception):
-    """The chain replaced a block that is indexed: nothing was written."""
 
 
 class GaveUp(Exception):
@@ -62,11 +72,13 @@ class Runner:
     """Follows one chain into the database. Times in seconds; `stop` ends it after the batch in hand."""
 
     rpc: Rpc
+    leadership: Leadership
     deployment: Deployment
     batch_size: int
     poll_interval: float
     confirmations: int
     stop: threading.Event
+    to_block: int | None = None  # index up to here and end
     progress: Progress = field(default_factory=Progress)
     patience: float = 120.0  # a one-time sync gives up after this long without a commit
     _error: str = ""
@@ -79,11 +91,12 @@ class Runner:
         self._learner = PositionIdLearner(self.rpc, self.deployment.contracts)
 
     def follow(self) -> None:
-        """Syncs and follows the head until `stop` is set."""
+        """Syncs and follows the head until `stop` is set, or until `to_block` is indexed."""
         pause = 1.0
         while not self.stop.is_set():
             try:
-                self._sync()
+                if self._sync():
+                    return
                 pause = 1.0
                 self.stop.wait(self.poll_interval)
             except PASSING as error:
@@ -107,27 +120,73 @@ class Runner:
                     raise GaveUp(f"no progress for {self.patience:.0f} s: {error}") from None
                 self.stop.wait(1.0)
 
-    def _sync(self) -> None:
-        """Commits batches until the checkpoint is the head."""
+    def _sync(self) -> bool:
+        """Commits batches until the checkpoint is the head; true when that is also `to_block`."""
         close_old_connections()
+        if not self.leadership.held and not self.leadership.acquire(self.stop):
+            return False
         checkpoint = self._checkpoint()
-        contracts = self._contracts()
         first = checkpoint.block_number + 1
         while not self.stop.is_set():
             head = self.rpc.head()
-            self._report_status(head)
-            if head.number <= checkpoint.block_number:
+            checkpoint = self._report_status(head)
+            target = head.number if self.to_block is None else min(head.number, self.to_block)
+            fork = self._fork(checkpoint, head)
+            if fork is None and target <= checkpoint.block_number:
                 break
-            self._check_not_replaced(checkpoint)
-            last = min(checkpoint.block_number + self.batch_size, head.number)
-            batch = self._fetcher.fetch(checkpoint.block_number + 1, last, contracts)
-            markets = created_markets(batch)
-            learn_collateral(self.rpc, markets)
-            self._learner.learn(markets)
-            checkpoint = commit_batch(batch, after=checkpoint)
-            contracts = batch.contracts
-            self.progress.report(checkpoint.block_number + 1 - first, head.number + 1 - first, len(batch.logs))
+            checkpoint = self._advance(checkpoint, fork, target)
+            self.progress.report(checkpoint.block_number + 1 - first, target + 1 - first, checkpoint.event_count)
         self.progress.finish()
+        return self.to_block is not None and checkpoint.block_number >= self.to_block
+
+    def _advance(self, checkpoint: Checkpoint, fork: Header | None, target: int) -> Checkpoint:
+        """One batch behind the checkpoint; or, where the chain parted at `fork`, the whole branch that replaces it."""
+        ledger = Ledger(contracts=self.deployment.contracts, may_write=self.leadership.check_in_transaction)
+        contracts = self._contracts()
+        if fork is None:
+            last = min(checkpoint.block_number + self.batch_size, target)
+            return ledger.append(self._fetch(checkpoint.block_number + 1, last, contracts), after=checkpoint)
+        # First the replacement, then the swap: what was deleted from the node can't be read again.
+        batch = self._fetch(fork.number + 1, target, contracts)
+        replaced = checkpoint.block_number - fork.number
+        logger.warning("reorganisation: %d blocks above %d are replaced", replaced, fork.number)
+        checkpoint = ledger.replace_branch(batch, fork=fork, after=checkpoint)
+        self._note_reorganisation(replaced)
+        return checkpoint
+
+    def _fetch(self, first: int, last: int, contracts: Contracts) -> Batch:
+        batch = self._fetcher.fetch(first, last, contracts)
+        markets = created_markets(batch)
+        learn_collateral(self.rpc, markets)
+        self._learner.learn(markets)
+        return batch
+
+    def _fork(self, checkpoint: Checkpoint, head: Header) -> Header | None:
+        """Where the chain parted from what is stored; None where it did not. Raises BelowFinality.
+
+        A head below the checkpoint is a node that is behind, as long as it has none of the stored blocks otherwise.
+        """
+        if not checkpoint.block_hash:
+            return None
+        if head.number >= checkpoint.block_number:
+            if self.rpc.header(checkpoint.block_number).hash == checkpoint.block_hash:
+                return None
+        elif head.number < checkpoint.start_block:
+            return None
+        stored = {number: hash_ for number, hash_ in known_blocks(checkpoint).items() if number <= head.number}
+        if head.number < checkpoint.block_number and not self._has_replaced(stored):
+            return None
+        floor = max(checkpoint.start_block - 1, min(checkpoint.finalized_block, checkpoint.block_number))
+        # Twice, some time apart: one answer may be a node's that is on a branch of its own.
+        self.stop.wait(REORG_PAUSE)
+        fork = find_fork(stored, self._chain_hashes(stored), floor=floor)
+        return None if fork == checkpoint.block_number else self.rpc.header(fork)
+
+    def _has_replaced(self, stored: dict[int, str]) -> bool:
+        return self._chain_hashes(stored) != stored
+
+    def _chain_hashes(self, stored: dict[int, str]) -> dict[int, str]:
+        return {number: header.hash for number, header in self.rpc.headers(sorted(stored)).items()}
 
     # --- where it stands -------------------------------------------------------------------------------------------
 
@@ -156,16 +215,6 @@ class Runner:
     def _contracts(self) -> Contracts:
         return self.deployment.contracts.with_amms(frozenset(Amm.objects.values_list("address", flat=True)))
 
-    def _check_not_replaced(self, checkpoint: Checkpoint) -> None:
-        """Raises ChainReorganised where the chain no longer has the checkpoint's block."""
-        if not checkpoint.block_hash:
-            return
-        header = self.rpc.header(checkpoint.block_number)
-        if header.hash != checkpoint.block_hash:
-            raise ChainReorganised(
-                f"block {checkpoint.block_number} is {checkpoint.block_hash} here and {header.hash} on the chain"
-            )
-
     def _stored_block(self) -> int | None:
         try:
             return Checkpoint.objects.values_list("block_number", flat=True).first()
@@ -174,15 +223,15 @@ class Runner:
 
     # --- what it says ----------------------------------------------------------------------------------------------
 
-    def _report_status(self, head: Header) -> None:
-        """Heartbeat, head and finality, for readers in other processes."""
-        finalized = self.rpc.tagged_block("finalized")
-        safe = self.rpc.tagged_block("safe")
+    def _report_status(self, head: Header) -> Checkpoint:
+        """Heartbeat, head and finality, for readers in other processes. Returns the checkpoint as it is now."""
+        finalized, safe = self.rpc.tagged_block("finalized"), self.rpc.tagged_block("safe")
         confirmed = head.number - self.confirmations
-        Checkpoint.objects.update(
-            safe_block=confirmed if safe is None else safe,
-            finalized_block=confirmed if finalized is None else finalized,
-        )
+        checkpoint = Checkpoint.objects.get()
+        # What was final once stays so: a node that is behind must not make it uncertain again.
+        checkpoint.finalized_block = max(checkpoint.finalized_block, confirmed if finalized is None else finalized)
+        checkpoint.safe_block = max(checkpoint.finalized_block, confirmed if safe is None else safe)
+        checkpoint.save(update_fields=["finalized_block", "safe_block"])
         IndexerStatus.objects.update_or_create(
             id=1,
             defaults={
@@ -193,6 +242,14 @@ class Runner:
                 "last_error_at": self._error_at,
                 "endpoints": self.rpc.health(),
             },
+        )
+        return checkpoint
+
+    def _note_reorganisation(self, depth: int) -> None:
+        IndexerStatus.objects.update(
+            reorganisations=F("reorganisations") + 1,
+            last_reorganisation_at=timezone.now(),
+            last_reorganisation_depth=depth,
         )
 
     def _note(self, error: Exception) -> None:

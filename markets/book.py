@@ -69,9 +69,17 @@ class Book:
     """Rows by model and id. Ids follow from what a row is about (identity.py), so that each is found by its id."""
 
     def __init__(
-        self, finality: Callable[[int], str], position_ids: Callable[[str, str, int], tuple[int, ...]]
+        self,
+        finality: Callable[[int], str],
+        position_ids: Callable[[str, str, int], tuple[int, ...]],
+        *,
+        published_block: int = -1,
     ) -> None:
-        """`finality` of a block number; `position_ids` of (collateral token, condition id, number of outcomes)."""
+        """`finality` of a block number; `position_ids` of (collateral token, condition id, number of outcomes).
+
+        Messages of blocks up to `published_block` are out already and are not sent again.
+        """
+        self._published_block = published_block
         self._finality = finality
         self.position_ids = position_ids
         self._rows: dict[type[models.Model], dict[UUID, models.Model | None]] = {}
@@ -182,6 +190,8 @@ class Book:
 
     def publish(self, channel: str, message: dict[str, Any], at: LogPosition) -> None:
         """Adds a message to a channel's feed, with the next `seq` of the channel."""
+        if at.block_number <= self._published_block:
+            return
         row = self.get(Channel, row_id("channel", channel))
         if row is None:
             row = self.add(Channel(id=row_id("channel", channel), name=channel))
@@ -201,6 +211,10 @@ class Book:
                 block_number=at.block_number,
             )
         )
+
+    def changed_ids(self, model: type[models.Model]) -> set[UUID]:
+        """The rows of `model` that `write` will write."""
+        return self._written.get(model, set())
 
     # --- writing ---------------------------------------------------------------------------------------------------
 

@@ -72,6 +72,17 @@ def trade(
     }
 
 
+def trade_reverted(trade_id: str, market_id: str, timestamp: int) -> dict[str, Any]:
+    """A reorganisation took the trade with this `id` off the chain; it may come again, in another block."""
+    return {
+        "type": "trade_reverted",
+        "channel": "market",
+        "id": trade_id,
+        "marketId": market_id,
+        "timestamp": timestamp,
+    }
+
+
 def trade_price(collateral_amount: int, amount: int) -> float | None:
     """Collateral per outcome token; None where no outcome token moved."""
     return wire_price(Fraction(collateral_amount, amount)) if amount else None

@@ -378,6 +378,9 @@ class Checkpoint(models.Model):
     block_timestamp = models.DateTimeField(null=True)
     safe_block = models.BigIntegerField(default=-1)
     finalized_block = models.BigIntegerField(default=-1)
+    published_block = models.BigIntegerField(
+        default=-1, help_text="Messages of blocks up to here are out; indexing them again sends none."
+    )
     event_count = models.BigIntegerField(default=0)
 
     class Meta:

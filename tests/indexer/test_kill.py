@@ -3,10 +3,8 @@
 import random
 import signal
 import subprocess
-from typing import Any
 
 import pytest
-from django.apps import apps
 from django.core.management import call_command
 from web3 import Web3
 
@@ -14,31 +12,11 @@ from indexer.devchain.bots import play
 from indexer.devchain.deploy import Deployment
 from markets.models import Checkpoint
 from tests.processes import index_once, manage
+from tests.snapshots import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KILLS = 20
-# When a row was written and how the indexer was doing; the rest follows from the chain alone.
-WALL_CLOCK = {"indexed_events": {"created_at"}, "outbox": {"created_at", "id"}}
-NOT_DATA = {"indexer_status"}
-
-
-def database() -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table of ours, without what the wall clock decides."""
-    tables = {}
-    for app in ("markets", "oracle", "indexer"):
-        for model in apps.get_app_config(app).get_models():
-            table = model._meta.db_table
-            if table in NOT_DATA:
-                continue
-            left_out = WALL_CLOCK.get(table, set())
-            rows = [
-                {name: bytes(value) if isinstance(value, memoryview) else value for name, value in row.items()}
-                for row in model._default_manager.values()
-            ]
-            kept = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
-            tables[table] = sorted(kept, key=repr)
-    return tables
 
 
 def test_killed_syncs_lose_and_double_nothing(chain: tuple[Web3, Deployment]) -> None:

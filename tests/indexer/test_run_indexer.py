@@ -94,23 +94,6 @@ def test_another_deployment_is_refused_and_nothing_is_written(chain: tuple[Web3,
     assert Checkpoint.objects.values().get() == before
 
 
-def test_a_replaced_block_stops_it_before_it_writes(chain: tuple[Web3, Deployment], actions: Actions) -> None:
-    actions.create_market()
-    index_once(chain[1])
-    before = Checkpoint.objects.values().get()
-    actions.request("anvil_reorg", 1, [])
-    actions.create_market()
-    process = manage("run_indexer", "--once", deployment=chain[1])
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert f"block {before['block_number']} is {before['block_hash']} here and" in output
-    assert Checkpoint.objects.values().get() | {"safe_block": 0, "finalized_block": 0} == before | {
-        "safe_block": 0,
-        "finalized_block": 0,
-    }
-    assert Market.objects.count() == 1
-
-
 def test_the_key_in_the_rpc_url_never_reaches_the_output(chain: tuple[Web3, Deployment]) -> None:
     url = "http://user:canary-password@127.0.0.1:9/canary-path?key=canary-key"
     process = manage("run_indexer", deployment=chain[1], RPC_URL=url, LOG_LEVEL="debug")

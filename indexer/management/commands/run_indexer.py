@@ -10,10 +10,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
+from aurum.database import connect
 from indexer import events
 from indexer.decode import Contracts
+from indexer.leadership import Leadership
+from indexer.reorg import BelowFinality
 from indexer.rpc import Rpc
-from indexer.runner import ChainReorganised, Deployment, GaveUp, Progress, Runner, WrongChain
+from indexer.runner import Deployment, GaveUp, Progress, Runner, WrongChain
 
 logger = logging.getLogger("indexer")
 CONTRACT_SETTINGS = {
@@ -34,8 +37,10 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        leadership = Leadership(connect, name=settings.PROCESS_NAME)
         runner = Runner(
             rpc=Rpc(self._rpc_urls(), pause=stop.wait),
+            leadership=leadership,
             deployment=self._deployment(),
             batch_size=settings.INDEXER_BATCH_SIZE,
             poll_interval=settings.INDEXER_POLL_INTERVAL / 1000,
@@ -48,8 +53,10 @@ class Command(BaseCommand):
                 runner.sync_once()
             else:
                 runner.follow()
-        except (WrongChain, ChainReorganised, GaveUp) as error:
+        except (WrongChain, BelowFinality, GaveUp) as error:
             raise CommandError(str(error)) from None
+        finally:
+            leadership.release()
 
     def _rpc_urls(self) -> list[str]:
         if not settings.RPC_URLS:

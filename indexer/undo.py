@@ -1,0 +1,61 @@
+"""Before-images of rows, written by the database itself, and the way back.
+
+A block that is not final may be replaced. What its events change is kept as it was, so that undoing costs what the
+block touched, and needs no inverse of any handler.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db import connection, models
+
+from indexer.models import UndoImage
+
+CAPTURE = """
+    INSERT INTO undo_images (block_number, table_name, row_id, image)
+    SELECT %s, %s, touched.id, to_jsonb(before)
+    FROM unnest(%s::uuid[]) AS touched(id) LEFT JOIN {table} before ON before.id = touched.id
+"""
+# The oldest image of a row is what it was before the first of the blocks that are undone.
+FORGET = """
+    DELETE FROM {table} WHERE id IN (
+        SELECT row_id FROM undo_images WHERE table_name = %s AND block_number > %s
+    )
+"""
+RESTORE = """
+    INSERT INTO {table}
+    SELECT (jsonb_populate_record(NULL::{table}, oldest.image)).*
+    FROM (
+        SELECT DISTINCT ON (row_id) image FROM undo_images
+        WHERE table_name = %s AND block_number > %s
+        ORDER BY row_id, block_number, id
+    ) oldest
+    WHERE oldest.image IS NOT NULL
+"""
+
+
+def capture(block_number: int, model: type[models.Model], ids: Iterable[UUID]) -> None:
+    """Keeps these rows as they are now, before `block_number` changes, makes or deletes them."""
+    ids = list(ids)
+    if ids:
+        table = model._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(CAPTURE.format(table=table), [block_number, table, ids])
+
+
+def restore(above: int, tables: Iterable[type[models.Model]]) -> None:
+    """Brings every row of `tables` back to what it was at block `above`, and forgets the images that did it.
+
+    Foreign keys are checked at commit: the order of tables does not matter.
+    """
+    with connection.cursor() as cursor:
+        for model in tables:
+            table = model._meta.db_table
+            cursor.execute(FORGET.format(table=table), [table, above])
+            cursor.execute(RESTORE.format(table=table), [table, above])
+    UndoImage.objects.filter(block_number__gt=above).delete()
+
+
+def forget_final(finalized_block: int) -> None:
+    """Drops the images of blocks that can't be replaced any more."""
+    UndoImage.objects.filter(block_number__lte=finalized_block).delete()

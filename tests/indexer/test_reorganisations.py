@@ -1,0 +1,191 @@
+"""Blocks that are replaced, on a real node: afterwards every table is what a fresh sync of the new chain gives."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from web3 import Web3
+
+from indexer.devchain.actions import Actions, Call
+from indexer.devchain.bots import Bots
+from indexer.devchain.deploy import Deployment, artifact
+from indexer.models import IndexedEvent, IndexerStatus, UndoImage
+from indexer.reorg import BelowFinality
+from markets.models import Amm, Checkpoint, Market, OutboxMessage, Trade
+from tests.indexing import assert_equals_fresh_sync, runner, sync
+from tests.snapshots import database
+from tests.truth import Truth
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FINAL = 64  # blocks behind the head, on anvil
+
+
+@pytest.fixture
+def settled(chain: tuple[Web3, Deployment], actions: Actions) -> Actions:
+    """A chain whose contracts, and one market with an AMM, are final."""
+    market = actions.deploy_amm(actions.create_market("Final?"))
+    actions.buy(market, 0, 1_000_000, sender=actions.accounts[1])
+    actions.request("anvil_mine", hex(FINAL + 1))
+    sync(chain[1])
+    return actions
+
+
+def replace(actions: Actions, body: Callable[[Actions], object], instead: Callable[[Actions], object]) -> None:
+    """Runs `body`, has it indexed, takes its blocks back, and runs `instead`."""
+    snapshot = actions.request("evm_snapshot")
+    body(Actions(actions.w3, actions.deployment))
+    sync(actions.deployment)
+    actions.request("evm_revert", snapshot)
+    instead(Actions(actions.w3, actions.deployment))
+
+
+def live(seed: int, steps: int) -> Callable[[Actions], object]:
+    """A stretch of the bots' life: new markets and AMMs, trades, liquidity, oracle."""
+
+    def body(actions: Actions) -> None:
+        bots = Bots(actions, seed=seed)
+        for account in actions.accounts:
+            actions.mint_collateral(account, 10**13)
+        bots.settle_in()
+        bots.adopt_markets()
+        bots.open_market()
+        for _ in range(steps):
+            bots.step()
+
+    return body
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5, 8, 13, 21, 34, 55, 63])
+def test_every_depth_to_the_finality_window(settled: Actions, depth: int) -> None:
+    market = settled.deploy_amm(settled.create_market("Orphaned?"))
+    for amount in range(depth):
+        settled.buy(market, amount % 2, 1_000 + amount, sender=settled.accounts[1])
+    sync(settled.deployment)
+    settled.request("anvil_reorg", depth, [])
+    sync(settled.deployment)
+    assert Truth(settled.w3, settled.deployment).differences() == []
+    assert Checkpoint.objects.get().block_number == settled.w3.eth.block_number
+    assert_equals_fresh_sync(settled.deployment)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_branches(settled: Actions, seed: int) -> None:
+    dice = random.Random(seed)
+    for round_ in range(4):
+        replace(
+            settled,
+            live(seed=100 * seed + round_, steps=dice.randint(0, 6)),
+            live(seed=100 * seed + round_ + 50, steps=dice.randint(0, 6)),
+        )
+        if dice.random() < 0.3:
+            settled.request("anvil_reorg", dice.randint(1, 8), [])
+        if dice.random() < 0.7:
+            sync(settled.deployment, batch_size=dice.choice([1, 3, 1000]))
+    sync(settled.deployment)
+    assert Truth(settled.w3, settled.deployment).differences() == []
+    assert_equals_fresh_sync(settled.deployment)
+
+
+def test_a_market_and_amm_that_only_the_orphaned_branch_had(settled: Actions) -> None:
+    replace(
+        settled,
+        lambda actions: actions.deploy_amm(actions.create_market("Orphan?")),
+        lambda actions: actions.request("anvil_mine", hex(12)),
+    )
+    assert Market.objects.count() == 2
+    sync(settled.deployment)
+    assert (Market.objects.get().question, Amm.objects.count()) == ("Final?", 1)
+    assert_equals_fresh_sync(settled.deployment)
+
+
+def test_no_events_on_the_new_branch_and_back_to_the_first(settled: Actions) -> None:
+    market = Bots(settled, seed=1)
+    market.adopt_markets()
+    before = database()
+    settled.request("anvil_mine", hex(3))
+    snapshot = settled.request("evm_snapshot")
+    settled.collect_fee(market.lives[0].market, 500, sender=settled.accounts[1])
+    sync(settled.deployment)
+    assert Market.objects.get().fees_collected == 500
+    settled.request("evm_revert", snapshot)
+    settled.request("anvil_mine", hex(9))
+    sync(settled.deployment)
+    assert Market.objects.get().fees_collected == 0
+    assert database()["indexed_events"] == before["indexed_events"]
+    assert database()["markets"] == before["markets"]
+    assert_equals_fresh_sync(settled.deployment)
+
+
+def test_the_same_transaction_in_another_block(settled: Actions) -> None:
+    bots = Bots(settled, seed=1)
+    bots.adopt_markets()
+    market = bots.lives[0].market
+    buyer = settled.accounts[1]
+
+    # Sent without the approvals that Actions adds: the same nonce and bytes give the same transaction.
+    data = settled.w3.eth.contract(abi=artifact("FixedProductMarketMaker")["abi"]).encode_abi("buy", [5_000, 1, 0])
+    call = Call(to=str(market.amm), data=bytes.fromhex(data[2:]), gas=1_000_000, what="buy")
+
+    snapshot = settled.request("evm_snapshot")
+    settled.send(call, buyer)
+    sync(settled.deployment)
+    first = Trade.objects.order_by("-block_number").first()
+    settled.request("evm_revert", snapshot)
+    settled.request("anvil_mine", hex(4))
+    settled.send(call, buyer)
+    sync(settled.deployment)
+    second = Trade.objects.order_by("-block_number").first()
+    assert first is not None
+    assert second is not None
+    assert (second.id, second.transaction_hash) == (first.id, first.transaction_hash)
+    assert second.block_number == first.block_number + 4
+    messages = [
+        (message.seq, '"type":"trade_reverted"' in message.payload, message.block_number)
+        for message in OutboxMessage.objects.filter(channel=f"market:{first.market_id}").order_by("seq")
+    ][-3:]
+    assert [(reverted, block) for _, reverted, block in messages] == [
+        (False, first.block_number),
+        (True, first.block_number),
+        (False, second.block_number),
+    ]
+    assert [seq for seq, _, _ in messages] == list(range(messages[0][0], messages[0][0] + 3))
+    assert_equals_fresh_sync(settled.deployment)
+
+
+def test_a_head_that_goes_back_is_waited_for(settled: Actions) -> None:
+    settled.request("anvil_mine", hex(5))
+    sync(settled.deployment)
+    before = database()
+    head = settled.w3.eth.block_number
+    settled.request("anvil_rollback", 3)
+    assert settled.w3.eth.block_number == head - 3
+    sync(settled.deployment)
+    assert database() == before
+    assert not IndexerStatus.objects.get().reorganisations
+
+
+def test_below_finality_it_stops_and_writes_nothing(settled: Actions) -> None:
+    bots = Bots(settled, seed=1)
+    bots.adopt_markets()
+    settled.buy(bots.lives[0].market, 0, 1_000, sender=settled.accounts[1])
+    settled.request("anvil_mine", hex(20))
+    sync(settled.deployment)
+    settled.request("anvil_mine", hex(FINAL + 1))
+    with runner(settled.deployment) as running:
+        running.sync_once()
+    before = database()
+    settled.request("anvil_reorg", FINAL + 40, [])
+    with pytest.raises(BelowFinality), runner(settled.deployment) as running:
+        running.sync_once()
+    assert database() == before
+
+
+def test_images_are_kept_no_longer_than_they_can_be_needed(settled: Actions) -> None:
+    live(seed=3, steps=4)(settled)
+    sync(settled.deployment)
+    assert UndoImage.objects.exists()
+    settled.request("anvil_mine", hex(FINAL + 1))
+    sync(settled.deployment)
+    assert not UndoImage.objects.exists()
+    assert IndexedEvent.objects.exists()
