@@ -82,8 +82,9 @@ class Ledger:
                 raise ValueError(f"indexing starts at block {checkpoint.start_block}")
             _forget_projections()
             _forget_events(checkpoint, above=kept)
-            block = IndexedBlock.objects.filter(number=kept).first()
-            _move(checkpoint, kept, block.hash if block else "", block.timestamp if block else None)
+            if kept != checkpoint.block_number:
+                block = IndexedBlock.objects.filter(number=kept).first()
+                _move(checkpoint, kept, block.hash if block else "", block.timestamp if block else None)
             contracts = self.contracts.with_amms(_announced_amms())
             for entries in _stored_blocks(contracts):
                 _apply_and_write(checkpoint, entries, contracts)

@@ -78,6 +78,7 @@ class Runner:
     poll_interval: float
     confirmations: int
     stop: threading.Event
+    from_block: int | None = None  # once, forget what was read from here on
     to_block: int | None = None  # index up to here and end
     progress: Progress = field(default_factory=Progress)
     patience: float = 120.0  # a one-time sync gives up after this long without a commit
@@ -126,6 +127,9 @@ class Runner:
         if not self.leadership.held and not self.leadership.acquire(self.stop):
             return False
         checkpoint = self._checkpoint()
+        if self.from_block is not None:
+            self._ledger().reset(max(self.from_block, checkpoint.start_block) - 1)
+            checkpoint, self.from_block = Checkpoint.objects.get(), None
         first = checkpoint.block_number + 1
         while not self.stop.is_set():
             head = self.rpc.head()
@@ -141,8 +145,7 @@ class Runner:
 
     def _advance(self, checkpoint: Checkpoint, fork: Header | None, target: int) -> Checkpoint:
         """One batch behind the checkpoint; or, where the chain parted at `fork`, the whole branch that replaces it."""
-        ledger = Ledger(contracts=self.deployment.contracts, may_write=self.leadership.check_in_transaction)
-        contracts = self._contracts()
+        ledger, contracts = self._ledger(), self._contracts()
         if fork is None:
             last = min(checkpoint.block_number + self.batch_size, target)
             return ledger.append(self._fetch(checkpoint.block_number + 1, last, contracts), after=checkpoint)
@@ -153,6 +156,9 @@ class Runner:
         checkpoint = ledger.replace_branch(batch, fork=fork, after=checkpoint)
         self._note_reorganisation(replaced)
         return checkpoint
+
+    def _ledger(self) -> Ledger:
+        return Ledger(contracts=self.deployment.contracts, may_write=self.leadership.check_in_transaction)
 
     def _fetch(self, first: int, last: int, contracts: Contracts) -> Batch:
         batch = self._fetcher.fetch(first, last, contracts)
