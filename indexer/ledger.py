@@ -9,6 +9,7 @@ from django.db import models, transaction
 
 from indexer import undo
 from indexer.applying import Waits, apply_entries
+from indexer.breaches import Found, mark_breaches, settle
 from indexer.chain import Header
 from indexer.decode import Contracts
 from indexer.entries import Entry, read_batch, read_stored
@@ -106,27 +107,31 @@ def _extend(checkpoint: Checkpoint, batch: Batch) -> None:
         raise ValueError(f"block {batch.first} does not follow checkpoint {checkpoint.block_number}")
     entries = list(read_batch(batch))
     final = [entry for entry in entries if entry.at.block_number <= checkpoint.finalized_block]
-    _apply_and_write(checkpoint, final, batch.contracts)
+    found = _apply_and_write(checkpoint, final, batch.contracts)
+    # The sums of final blocks are not compared: catching up may cost what a batch is, not what the markets are.
+    found.touched.clear()
     # Block by block where a block may be replaced: its images must be of the moment before it.
     for _, block in groupby(entries[len(final) :], key=lambda entry: entry.at.block_number):
-        _apply_and_write(checkpoint, list(block), batch.contracts)
+        found |= _apply_and_write(checkpoint, list(block), batch.contracts)
+    settle(checkpoint, found, block_number=batch.last.number)
     headers = [batch.headers[number] for number in sorted({entry.at.block_number for entry in entries})]
-    IndexedBlock.objects.bulk_create(map(_block_row, headers), batch_size=WRITE_SIZE)
+    IndexedBlock.objects.bulk_create(map(block_row, headers), batch_size=WRITE_SIZE)
     undo.forget_final(checkpoint.finalized_block)
     checkpoint.event_count += len(entries)
     checkpoint.published_block = max(checkpoint.published_block, batch.last.number)
     _move(checkpoint, batch.last.number, batch.last.hash, from_seconds(batch.last.timestamp))
 
 
-def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Contracts) -> None:
+def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Contracts) -> Found:
     """Applies entries of whole blocks and writes what they change; of blocks that may be replaced, with images."""
     if not entries:
-        return
+        return Found()
     block_number = entries[-1].at.block_number
     undo_block = block_number if block_number > checkpoint.finalized_block else None
     book = Book(checkpoint.finality, stored_position_ids, published_block=checkpoint.published_block)
     waits = Waits(contracts, undo_block=undo_block)
     apply_entries(book, entries, waits)
+    found = mark_breaches(book, entries, waits, contracts)
     if undo_block is not None:
         for model in PROJECTIONS:
             undo.capture(undo_block, model, book.changed_ids(model))
@@ -137,6 +142,7 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
             entry.row.save(update_fields=["event_data", "processed", "error"])
     WaitingEvent.objects.bulk_create(waits.rows(), batch_size=WRITE_SIZE)
     book.write(WRITE_ORDER)
+    return found
 
 
 def _stored_blocks(contracts: Contracts) -> Iterator[list[Entry]]:
@@ -205,7 +211,7 @@ def _place(checkpoint: Checkpoint) -> tuple[int, str]:
     return checkpoint.block_number, checkpoint.block_hash
 
 
-def _block_row(header: Header) -> IndexedBlock:
+def block_row(header: Header) -> IndexedBlock:
     return IndexedBlock(
         number=header.number,
         hash=header.hash,

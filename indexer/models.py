@@ -90,6 +90,31 @@ class UndoImage(models.Model):
         return f"{self.table_name} {self.row_id} before block {self.block_number}"
 
 
+class RepairRequest(models.Model):
+    """Blocks to compare with the chain once more, log by log. The indexer works them off between its batches."""
+
+    from_block = models.BigIntegerField()
+    to_block = models.BigIntegerField()
+    market_id = models.CharField(max_length=66, blank=True, help_text="The market that made it necessary, if one did.")
+    reason = models.TextField()
+    replay = models.BooleanField(default=False, help_text="Build the tables anew also where no log differs.")
+    requested_at = models.DateTimeField(default=timezone.now)
+    next_block = models.BigIntegerField(null=True, help_text="Everything below is compared.")
+    due_at = models.DateTimeField(default=timezone.now, help_text="Not before: another attempt waits.")
+    attempts = models.IntegerField(default=0)
+    stored = models.IntegerField(default=0, help_text="Logs that were missing.")
+    removed = models.IntegerField(default=0, help_text="Logs that the chain does not have.")
+    done_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True, help_text="Why it is not done, or did not help.")
+
+    class Meta:
+        db_table = "repair_requests"
+        indexes = [models.Index(fields=["due_at"], name="repair_requests_due", condition=models.Q(done_at=None))]
+
+    def __str__(self) -> str:
+        return f"blocks {self.from_block} to {self.to_block}"
+
+
 class Leader(models.Model):
     """Which process may write. One row; whoever takes over raises `epoch`, and commits of an older one are refused."""
 

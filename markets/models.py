@@ -70,6 +70,9 @@ class Market(models.Model):
     trade_count = models.BigIntegerField(default=0)
     trader_count = models.BigIntegerField(default=0)
 
+    suspect_since = models.DateTimeField(null=True, help_text="From here on its events contradict each other.")
+    suspect_reason = models.TextField(blank=True, help_text="The first contradiction.")
+
     block_number = models.BigIntegerField()
     block_hash = Bytes32Field()
     transaction_hash = Bytes32Field()

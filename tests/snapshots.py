@@ -10,7 +10,7 @@ LEFT_OUT = {
     "outbox": {"created_at", "id"},
     "checkpoint": {"safe_block", "finalized_block", "published_block"},
 }
-NOT_DATA = {"indexer_status", "leader", "undo_images"}
+NOT_DATA = {"indexer_status", "leader", "undo_images", "repair_requests"}
 # What subscribers were told: after a reorganisation that is more than the chain that is left says.
 FEED = {"outbox", "channels"}
 

@@ -1,0 +1,221 @@
+"""Compares stored logs with the chain's, block by block, and makes them equal; the tables are then built anew.
+
+Only blocks that were read by their hash and fit their headers count: what one node leaves out does not delete a log.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from indexer.chain import Header, MalformedAnswer
+from indexer.collateral import learn_collateral
+from indexer.entries import read_batch
+from indexer.fetch import Batch, Fetcher, InconsistentAnswer
+from indexer.ledger import WRITE_SIZE, CheckpointMoved, Ledger, block_row
+from indexer.models import IndexedBlock, IndexedEvent, RepairRequest
+from indexer.position_ids import PositionIdLearner, created_markets
+from indexer.rpc import Rpc, RpcError
+from markets.models import Amm, Checkpoint, Market
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 6  # until a repair that does not help is left to an operator
+FIRST_PAUSE = timedelta(minutes=1)  # before the second attempt; it doubles
+COMPARED = (
+    "block_number",
+    "block_hash",
+    "block_timestamp",
+    "transaction_hash",
+    "transaction_index",
+    "log_index",
+    "address",
+    "topics",
+)
+
+
+class ChainMoved(Exception):
+    """The chain has other blocks than the ones that are stored: a reorganisation comes first."""
+
+
+@dataclass(slots=True)
+class Differences:
+    """How stored logs differ from the chain's: rows to store, ids of rows to remove first, headers of their blocks."""
+
+    missing: list[IndexedEvent] = field(default_factory=list)
+    foreign: list[UUID] = field(default_factory=list)
+    headers: dict[int, Header] = field(default_factory=dict)
+    finds_amms: bool = False  # that were not known: their logs up to the checkpoint are missing as well
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.foreign)
+
+    def __ior__(self, other: "Differences") -> "Differences":
+        self.missing += other.missing
+        self.foreign += other.foreign
+        self.headers |= other.headers
+        self.finds_amms = self.finds_amms or other.finds_amms
+        return self
+
+
+class Repairer:
+    """Repairs for one deployment. `batch_size` is how many blocks are read at once."""
+
+    def __init__(self, rpc: Rpc, ledger: Ledger, *, batch_size: int) -> None:
+        self._rpc = rpc
+        self._ledger = ledger
+        self.batch_size = batch_size
+        self._fetcher = Fetcher(rpc, span=batch_size)
+        self._learner = PositionIdLearner(rpc, ledger.contracts)
+
+    def repair(self, first: int) -> Differences:
+        """Compares everything from `first` to the checkpoint, stores what differs, and builds the tables anew.
+
+        Raises ChainMoved or CheckpointMoved, with nothing written; RpcError, MalformedAnswer, InconsistentAnswer.
+        """
+        checkpoint = Checkpoint.objects.get()
+        differences = Differences()
+        for start in range(first, checkpoint.block_number + 1, self.batch_size):
+            last = min(start + self.batch_size - 1, checkpoint.block_number)
+            differences |= self.compare(start, last, checkpoint, found_amms=_announced(differences.missing))
+        self.store(differences, after=checkpoint)
+        return differences
+
+    def compare(
+        self, first: int, last: int, checkpoint: Checkpoint, *, found_amms: frozenset[str] = frozenset()
+    ) -> Differences:
+        """How the stored logs of `first` to `last` differ from the chain's. `found_amms` are not stored yet.
+
+        Raises as `repair`.
+        """
+        self._check_chain(checkpoint)
+        known = Amm.objects.values_list("address", "block_number")
+        before = frozenset(address for address, block_number in known if block_number < first)
+        batch = self._fetcher.fetch(first, last, self._ledger.contracts.with_amms(before | found_amms))
+        self._check_chain(checkpoint)
+        differences = _differences(batch)
+        differences.finds_amms = not batch.contracts.amms <= found_amms | {address for address, _ in known}
+        if differences.missing:
+            markets = created_markets(batch)
+            learn_collateral(self._rpc, markets)
+            self._learner.learn(markets)
+        return differences
+
+    def store(self, differences: Differences, *, after: Checkpoint) -> None:
+        """Makes the stored logs those of the chain and builds the tables anew, in one transaction.
+
+        Raises CheckpointMoved, with nothing written, where the checkpoint is no longer `after`.
+        """
+        with transaction.atomic():
+            checkpoint = Checkpoint.objects.select_for_update().get()
+            if (checkpoint.block_number, checkpoint.block_hash) != (after.block_number, after.block_hash):
+                raise CheckpointMoved(f"the checkpoint is at block {checkpoint.block_number}")
+            IndexedEvent.objects.filter(id__in=differences.foreign).delete()
+            IndexedEvent.objects.bulk_create(differences.missing, batch_size=WRITE_SIZE)
+            numbers = {row.block_number for row in differences.missing}
+            IndexedBlock.objects.filter(number__in=differences.headers).delete()
+            with_events = set(
+                IndexedEvent.objects.filter(block_number__in=differences.headers).values_list("block_number", flat=True)
+            )
+            headers = [differences.headers[number] for number in sorted(numbers | with_events)]
+            IndexedBlock.objects.bulk_create(map(block_row, headers), batch_size=WRITE_SIZE)
+            checkpoint.event_count = IndexedEvent.objects.count()
+            checkpoint.save(update_fields=["event_count"])
+            self._ledger.replay()
+
+    def _check_chain(self, checkpoint: Checkpoint) -> None:
+        if self._rpc.header(checkpoint.block_number).hash != checkpoint.block_hash:
+            raise ChainMoved(f"block {checkpoint.block_number} of the chain is not the one that is stored")
+
+
+def _differences(batch: Batch) -> Differences:
+    """A log that differs in anything is removed and stored again. Blocks that differ come with their headers."""
+    stored = {row.id: row for row in IndexedEvent.objects.filter(block_number__range=(batch.first, batch.last.number))}
+    on_chain = {entry.row.id: entry.row for entry in read_batch(batch)}
+    # A log may also be stored under another block's number.
+    elsewhere = IndexedEvent.objects.filter(id__in=on_chain.keys() - stored.keys())
+    foreign = [row for row in stored.values() if not _same(row, on_chain.get(row.id))] + list(elsewhere)
+    missing = [row for row in on_chain.values() if not _same(row, stored.get(row.id))]
+    numbers = {row.block_number for row in missing} | {row.block_number for row in foreign}
+    return Differences(
+        missing=missing,
+        foreign=[row.id for row in foreign],
+        headers={number: batch.headers[number] for number in numbers if number in batch.headers},
+    )
+
+
+def _same(row: IndexedEvent, other: IndexedEvent | None) -> bool:
+    return (
+        other is not None
+        and all(getattr(row, name) == getattr(other, name) for name in COMPARED)
+        and bytes(row.data) == bytes(other.data)
+    )
+
+
+def _announced(rows: Sequence[IndexedEvent]) -> frozenset[str]:
+    return frozenset(row.event_data["amm"] for row in rows if row.event_name == "AMMDeployed" and row.event_data)
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def run_due_repairs(rpc: Rpc, ledger: Ledger, *, batch_size: int) -> None:
+    """Takes the oldest request that is due one step on, `batch_size` blocks. Call between batches, as the writer.
+
+    What the nodes refuse is noted on the request and tried again later. Raises CheckpointMoved and whatever
+    `ledger.may_write` does, and database errors.
+    """
+    request = RepairRequest.objects.filter(done_at=None, due_at__lte=timezone.now()).order_by("due_at", "id").first()
+    checkpoint = Checkpoint.objects.first()
+    if request is None or checkpoint is None or not checkpoint.block_hash:
+        return
+    try:
+        _step(request, checkpoint, Repairer(rpc, ledger, batch_size=batch_size))
+    except (RpcError, MalformedAnswer, InconsistentAnswer, ChainMoved) as error:
+        _try_later(request, f"{type(error).__name__}: {error}"[:1000], give_up=False)
+
+
+def _step(request: RepairRequest, checkpoint: Checkpoint, repairer: Repairer) -> None:
+    """Compares the request's next blocks; behind its last ones, says whether it helped."""
+    first = max(checkpoint.start_block, request.from_block if request.next_block is None else request.next_block)
+    end = min(request.to_block, checkpoint.block_number)
+    last = min(first + repairer.batch_size - 1, end)
+    differences = repairer.compare(first, last, checkpoint) if first <= last else Differences()
+    is_last = last >= end and not differences.finds_amms
+    with transaction.atomic():
+        if differences or (is_last and request.replay and not request.stored + request.removed):
+            repairer.store(differences, after=checkpoint)
+        request.stored += len(differences.missing)
+        request.removed += len(differences.foreign)
+        if differences.finds_amms:
+            request.to_block = checkpoint.block_number
+        request.next_block = last + 1
+        request.error = ""
+        request.save()
+    if is_last:
+        _finish(request)
+
+
+def _finish(request: RepairRequest) -> None:
+    logger.info("repaired %s: %d logs stored, %d removed", request, request.stored, request.removed)
+    if request.market_id and Market.objects.filter(market_id=request.market_id, suspect_since__isnull=False).exists():
+        request.next_block = None
+        _try_later(request, "the market is suspect still", give_up=True)
+    else:
+        request.done_at, request.error = timezone.now(), ""
+        request.save()
+
+
+def _try_later(request: RepairRequest, error: str, *, give_up: bool) -> None:
+    """Waits twice as long each time. With `give_up` there is a last attempt; nodes that are away are waited for."""
+    logger.warning("repair of %s: %s", request, error)
+    request.error = error
+    request.due_at = timezone.now() + FIRST_PAUSE * 2 ** min(request.attempts, ATTEMPTS)
+    request.attempts += 1
+    if give_up and request.attempts >= ATTEMPTS:
+        request.done_at = timezone.now()
+    request.save()
