@@ -5,18 +5,27 @@ Hashes, addresses and topics are lower-case `0x` strings; `data` is bytes; numbe
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 HEX_BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
+BLOOM = re.compile(r"0x[0-9a-fA-F]{512}")
 MAX_BLOCK_NUMBER = 2**63 - 1  # a BIGINT column
 
 
 class MalformedAnswer(ValueError):
     """The node's answer does not have the form that the Ethereum JSON-RPC specification gives it."""
+
+
+class InconsistentAnswer(Exception):
+    """Answers of the node do not fit together: it changed its mind in between, or lies. Ask again."""
+
+
+class BranchChanged(InconsistentAnswer):
+    """The blocks do not follow on the one that the caller holds for their parent: perhaps a reorganisation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +64,13 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """One block header; `timestamp` in Unix seconds."""
+    """One block header; `timestamp` in Unix seconds, `logs_bloom` as one number, None where the node gives none."""
 
     number: int
     hash: str
     parent_hash: str
     timestamp: int
+    logs_bloom: int | None = field(default=None, repr=False)
 
     @classmethod
     def from_json(cls, answer: Any) -> "Header":
@@ -72,6 +82,7 @@ class Header:
             parent_hash=_hex(fields, "parentHash", HASH),
             # The last second that a PostgreSQL timestamp and a Python datetime both hold.
             timestamp=quantity(fields.get("timestamp"), "timestamp", 253_402_300_799),
+            logs_bloom=None if fields.get("logsBloom") is None else int(_hex(fields, "logsBloom", BLOOM), 16),
         )
 
 

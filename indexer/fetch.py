@@ -1,24 +1,25 @@
 """A range of blocks -> the logs of ours in it, in order, with the headers that prove where they stand."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
-from indexer.chain import Header, Log
-from indexer.decode import TOPICS, Contracts, DecodeError, decode, event_class_of
+from indexer.chain import BranchChanged, Header, InconsistentAnswer, Log
+from indexer.decode import Contracts, DecodeError, decode, event_class_of
 from indexer.events import AMMDeployed
+from indexer.log_reader import WHOLE_BLOCKS, BlockReader, RangeReader
 from indexer.rpc import Rpc, RpcRefused
 
-logger = logging.getLogger(__name__)
-
-
-class InconsistentAnswer(Exception):
-    """Answers of the node do not fit together: it changed its mind in between, or lies. Ask again."""
+__all__ = ["Batch", "BranchChanged", "Fetcher", "InconsistentAnswer", "announced_amms"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Blocks `first` to `last.number`: every log of ours in (block, log index) order, and the headers they need."""
+    """Blocks `first` to `last.number`: every log of ours in (block, log index) order, and the headers they need.
+
+    `headers` has the first block where its parent was checked, the blocks with logs, every block that was read by its
+    hash, and the last.
+    """
 
     first: int
     last: Header
@@ -27,51 +28,123 @@ class Batch:
     contracts: Contracts
 
 
+@dataclass(slots=True)
+class _Found:
+    """What was read so far, and the AMMs that it announces, with the block of the announcement."""
+
+    contracts: Contracts
+    logs: list[Log] = field(default_factory=list)
+    headers: dict[int, Header] = field(default_factory=dict)
+    announced: dict[str, int] = field(default_factory=dict)
+
+    def announce(self, logs: Sequence[Log]) -> dict[str, int]:
+        """Learns the AMMs that these logs announce, and returns them."""
+        new = announced_amms(logs, self.contracts)
+        self.announced |= new
+        self.contracts = self.contracts.with_amms(frozenset(new))
+        return new
+
+    def is_ours(self, log: Log) -> bool:
+        """Whether a log counts: an AMM's does from the block on in which it was announced."""
+        known = event_class_of(log, self.contracts) is not None
+        return known and log.block_number >= self.announced.get(log.address, 0)
+
+    def addresses(self) -> list[str]:
+        return [*self.contracts.fixed, *sorted(self.contracts.amms)]
+
+
 class Fetcher:
-    """Reads batches. `span` is the most blocks one `eth_getLogs` asks for; it follows what the node allows."""
+    """Reads batches. `span` is the most blocks one `eth_getLogs` asks for; what the nodes allow is learnt."""
 
     def __init__(self, rpc: Rpc, *, span: int) -> None:
         self.rpc = rpc
-        self._longest = span
-        self._span = span
+        self._blocks = BlockReader(rpc.pool)
+        self._ranges = RangeReader(rpc.pool, span=span)
 
-    def fetch(self, first: int, last: int, contracts: Contracts) -> Batch:
-        """Raises RpcError, MalformedAnswer or InconsistentAnswer; nothing is kept of a failed attempt."""
-        last_before = self.rpc.header(last)
-        logs = self._logs(first, last, [*contracts.fixed, *contracts.amms])
-        announced = announced_amms(logs, contracts)
-        if announced:
-            since = min(announced.values())
-            found = self._logs(since, last, sorted(announced))
-            logs += [log for log in found if log.block_number >= announced[log.address]]
-        headers = self.rpc.headers(sorted({log.block_number for log in logs} | {last}))
-        if headers[last].hash != last_before.hash:
-            raise InconsistentAnswer(f"block {last} was replaced while it was read")
+    def fetch(
+        self,
+        first: int,
+        last: int,
+        contracts: Contracts,
+        *,
+        trusted_below: int | None = None,
+        parent_hash: str = "",
+    ) -> Batch:
+        """Reads `first` to `last`: by ranges up to `trusted_below`, the height that the chain calls final, and above it
+        by block hash. Everything is near the head where it is None.
+
+        `parent_hash` is the hash of `first - 1`, where it is known. Raises BranchChanged when the chain does not go on
+        from it; RpcError, MalformedAnswer or InconsistentAnswer. Nothing is kept of a failed attempt.
+        """
+        near = first if trusted_below is None else max(first, min(trusted_below, last) + 1)
+        found = _Found(contracts)
+        if near > first:
+            if parent_hash:
+                found.headers[first] = self.rpc.header(first)
+                _check_parent(found.headers[first], parent_hash)
+            self._read_far(first, near - 1, found)
+        if near <= last:
+            self._read_near(near, last, found, parent_hash)
         return Batch(
             first=first,
-            last=headers[last],
-            logs=_in_order(logs, first, last, headers),
-            headers=headers,
-            contracts=contracts.with_amms(frozenset(announced)),
+            last=found.headers[last],
+            logs=tuple(log for log in _in_order(found.logs, first, last, found.headers) if found.is_ours(log)),
+            headers=found.headers,
+            contracts=found.contracts,
         )
 
-    def _logs(self, first: int, last: int, addresses: Sequence[str]) -> list[Log]:
-        logs: list[Log] = []
+    def _read_far(self, first: int, last: int, found: _Found) -> None:
+        new = self._read_range(first, last, found.addresses(), found)
+        if new:
+            self._read_range(min(new.values()), last, sorted(new), found)
+        missing = {log.block_number for log in found.logs if first <= log.block_number <= last} - found.headers.keys()
+        found.headers |= self.rpc.headers(sorted(missing))
+
+    def _read_range(self, first: int, last: int, addresses: Sequence[str], found: _Found) -> dict[str, int]:
+        """Returns the AMMs that are announced in these blocks. Each round of the loop reads at least one of them."""
+        new: dict[str, int] = {}
+        wanted = frozenset(addresses)
         while first <= last:
-            end = min(first + self._span - 1, last)
             try:
-                logs += self.rpc.logs(first, end, addresses, TOPICS)
-            except RpcRefused as error:
-                if end == first:
-                    raise
-                self._span = max(1, (end - first + 1) // 2)
-                logger.warning(
-                    "the node refuses %d blocks of logs, asking for %d: %s", end - first + 1, self._span, error
-                )
-                continue
-            first = end + 1
-        self._span = min(self._longest, self._span + max(1, self._span // 4))
-        return logs
+                read = self._ranges.read(first, last, addresses)
+                end, logs = read.end, read.logs
+            except RpcRefused:
+                end = self.rpc.header(first)
+                logs = self._blocks.read([end], addresses)[first].logs
+            if found.headers.setdefault(end.number, end).hash != end.hash:
+                raise InconsistentAnswer(f"block {end.number} was replaced while it was read")
+            new |= found.announce(logs)
+            found.logs += [log for log in logs if log.address in wanted]
+            first = end.number + 1
+        return new
+
+    def _read_near(self, first: int, last: int, found: _Found, parent_hash: str) -> None:
+        headers = self.rpc.linked_headers(first, last)
+        if first - 1 in found.headers:
+            if headers[0].parent_hash != found.headers[first - 1].hash:
+                raise InconsistentAnswer(f"block {first - 1} was replaced while it was read")
+        elif parent_hash:
+            _check_parent(headers[0], parent_hash)
+        found.headers |= {header.number: header for header in headers}
+        for start in range(0, len(headers), WHOLE_BLOCKS):
+            self._read_blocks(headers[start : start + WHOLE_BLOCKS], found)
+
+    def _read_blocks(self, headers: Sequence[Header], found: _Found) -> None:
+        """Reads the blocks; again those that no node gives whole, where an AMM was announced that was not asked for."""
+        logs: list[Log] = []
+        known: dict[int, float] = {}  # block -> for how many AMMs it was read
+        while waiting := [h for h in headers if known.get(h.number, -1) < len(found.contracts.amms)]:
+            read = self._blocks.read(waiting, found.addresses())
+            known |= {number: inf if block.whole else len(found.contracts.amms) for number, block in read.items()}
+            for block in read.values():
+                found.announce(block.logs)
+                logs += block.logs
+        found.logs += [log for log in logs if found.is_ours(log)]
+
+
+def _check_parent(header: Header, parent_hash: str) -> None:
+    if header.parent_hash != parent_hash:
+        raise BranchChanged(f"block {header.number} follows on {header.parent_hash}, {parent_hash} is known here")
 
 
 def announced_amms(logs: Sequence[Log], contracts: Contracts) -> dict[str, int]:
