@@ -47,6 +47,7 @@ SECRET_KEY = hmac.new(JWT_SECRET.encode(), b"django", hashlib.sha512).hexdigest(
 # --- chain ------------------------------------------------------------------------------------------------------------
 
 RPC_URLS = environment.urls(env, "RPC_URL", schemes=("http", "https"))
+RPC_WS_URLS = environment.urls(env, "RPC_WS_URL", schemes=("ws", "wss"))
 CHAIN_ID = environment.integer(env, "CHAIN_ID", default=84532, minimum=1, maximum=2**53)
 DEVCHAIN_PORT = environment.integer(env, "DEVCHAIN_PORT", default=8545, minimum=1, maximum=65535)  # of `make run`
 CONDITIONAL_TOKENS_ADDRESS = environment.address(env, "CONDITIONAL_TOKENS_ADDRESS")
