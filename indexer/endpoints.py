@@ -48,10 +48,14 @@ class RpcError(Exception):
 
 
 class RpcRefused(RpcError):
-    """The node answered, with an error: the request itself may be too large for it. `code` is JSON-RPC's."""
+    """The node answered, with an error: the request itself may be too large for it.
 
-    def __init__(self, message: str, *, code: int | None = None) -> None:
+    `said` are the node's own words, redacted, without the host's name; `code` is JSON-RPC's.
+    """
+
+    def __init__(self, message: str, *, said: str = "", code: int | None = None) -> None:
         super().__init__(message)
+        self.said = said
         self.code = code
 
 
@@ -216,16 +220,20 @@ class Endpoint:
         return item["result"]
 
     def _refusal(self, calls: Sequence[Call], error: Any, kind: type[RpcRefused] = RpcRefused) -> RpcError:
-        said = error if isinstance(error, dict) else {"message": error}
-        code = said.get("code") if type(said.get("code")) is int else None
-        text = " ".join(str(said[part]) for part in ("message", "data") if said.get(part) is not None)
-        message = self._message(calls, text if code is None else f"{text} (code {code})")
-        return RpcBusy(message) if code == 429 or BUSY.search(text) else kind(message, code=code)
+        parts = error if isinstance(error, dict) else {"message": error}
+        code = parts.get("code") if type(parts.get("code")) is int else None
+        text = " ".join(str(parts[name]) for name in ("message", "data") if parts.get(name) is not None)
+        said = self._redacted(text)
+        message = self._message(calls, said if code is None else f"{said} (code {code})")
+        return RpcBusy(message) if code == 429 or BUSY.search(text) else kind(message, said=said, code=code)
 
     def _message(self, calls: Sequence[Call], text: str) -> str:
+        return f"{self.host}: {calls[0][0]}: {self._redacted(text)}"
+
+    def _redacted(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
-        return f"{self.host}: {calls[0][0]}: {text[:300]}"
+        return text[:300]
 
     # --- what is thought of it -------------------------------------------------------------------------------------
 

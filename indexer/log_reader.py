@@ -63,7 +63,7 @@ class RangeReader:
                 found = self._ask(first, end, addresses, endpoint)
             except (RpcRefused, RpcStruggled) as error:
                 if asked > 1:
-                    hint = blocks_in(str(error), first) if isinstance(error, RpcRefused) else None
+                    hint = blocks_in(error.said, first) if isinstance(error, RpcRefused) else None
                     span.refused(asked, hint=hint)
                     logger.info("%d blocks of logs are too much, %d from now on: %s", asked, span.value, error)
                 if asked == 1 or isinstance(error, RpcStruggled):
@@ -82,7 +82,7 @@ class RangeReader:
             try:
                 *answers, header = endpoint.ask([*calls, ("eth_getBlockByNumber", [hex(end), False])])
             except RpcRefused as error:
-                if len(groups[0]) == 1 or "address" not in str(error).lower():
+                if len(groups[0]) == 1 or "address" not in error.said.lower():
                     raise
                 endpoint.addresses.refused(len(groups[0]))
                 continue

@@ -27,7 +27,10 @@ __all__ = ["Rpc", "RpcBusy", "RpcError", "RpcRefused", "RpcStruggled", "RpcUnava
 
 BEHIND_REST = 10.0  # seconds that an endpoint is passed over whose head is behind another's
 # How clients say that the contract, not the node, refused: geth, reth and anvil, erigon, nethermind, besu.
-REVERTED = re.compile(r"revert|execution|opcode|out of gas|evm error|stack|jump|gas uint64|invalid code", re.I)
+REVERTED = re.compile(
+    r"revert|execution error|opcode|out of gas|evm error|stack (?:under|over|limit)|invalid (?:jump|code)|gas uint64",
+    re.I,
+)
 REVERT_CODE = 3
 
 
@@ -152,7 +155,7 @@ def _called(params: list[Any], endpoint: Endpoint) -> bytes | None:
     try:
         answer = endpoint.ask([("eth_call", params)])[0]
     except RpcRefused as error:
-        if error.code == REVERT_CODE or REVERTED.search(str(error)):
+        if error.code == REVERT_CODE or REVERTED.search(error.said):
             return None
         raise
     if not isinstance(answer, str) or not HEX_BYTES.fullmatch(answer):

@@ -275,6 +275,7 @@ class Limits:
     refusal: tuple[int, str] = RANGE_REFUSALS[0]
     whole_blocks: bool = True  # else eth_getLogs needs an address
     ranges: bool = True  # else it needs a block's hash
+    calls: tuple[int, str] | None = None  # how eth_call is refused
     stall: bool = False  # a range above the limit is answered by silence
 
 
@@ -469,6 +470,8 @@ class FakeNode:
         if method == "eth_getLogs":
             return self._logs(params[0])
         if method == "eth_call":
+            if self.limits.calls is not None:
+                raise _Refusal(*self.limits.calls)
             answer = chain.calls(params[0]["to"], params[0]["data"])
             if answer is None:
                 raise _Refusal(3, "execution reverted")

@@ -248,6 +248,31 @@ def test_a_call_that_reverts_is_none_and_one_that_fails_is_not(node: FakeNode, c
 
 
 @pytest.mark.parametrize(
+    ("message", "reverts"),
+    [
+        ("execution reverted", True),
+        ("VM execution error.", True),
+        ("invalid opcode: INVALID", True),
+        ("EVM error InvalidFEOpcode", True),
+        ("out of gas", True),
+        ("stack underflow (0 <=> 1)", True),
+        ("invalid jump destination", True),
+        ("execution aborted (timeout = 5s)", False),
+        ("header not found", False),
+        ("missing trie node", False),
+    ],
+)
+def test_how_nodes_say_that_a_call_reverts(node: FakeNode, clock: Clock, message: str, reverts: bool) -> None:
+    """What is the node's fault must not pass for the contract's answer."""
+    node.limits.calls = (-32000, message)
+    if reverts:
+        assert make_rpc(clock, node).eth_call("0x" + "11" * 20, "0x") is None
+    else:
+        with pytest.raises(RpcRefused, match=re.escape(message)):
+            make_rpc(clock, node).eth_call("0x" + "11" * 20, "0x")
+
+
+@pytest.mark.parametrize(
     "message",
     ["project rate limit exceeded", "Too Many Requests", "50/second request limit: 50 per second", "daily quota used"],
 )
