@@ -1,7 +1,7 @@
 """Events against each other, while they are applied: marks markets whose events do not fit, and has them repaired."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -99,8 +99,9 @@ def _mark_unbalanced(checkpoint: Checkpoint, touched: set[str], block_number: in
 
 
 def _touched(book: Book) -> set[str]:
-    rows = [book.get(model, pk) for model in (OutcomeToken, Position) for pk in book.changed_ids(model)]
-    return {row.market_id for row in rows if row is not None}
+    tokens = [book.get(OutcomeToken, pk) for pk in book.changed_ids(OutcomeToken)]
+    positions = [book.get(Position, pk) for pk in book.changed_ids(Position)]
+    return {row.market_id for row in (*tokens, *positions) if row is not None}
 
 
 # --- transactions -----------------------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ def _concerned(book: Book, entry: Entry) -> list[Market]:
     market_ids = {token.market_id for token in tokens if token is not None}
     amm = _pool(book, entry.at.address, entry.at)
     market_ids |= {amm.market_id} if amm else set()
-    market_ids |= {event.market_id} if hasattr(event, "market_id") else set()
+    market_ids |= {getattr(event, "market_id", "")} - {""}
     markets = [book.get(Market, row_id("market", market_id)) for market_id in sorted(market_ids)]
     if isinstance(event, events.PositionSplit | events.PositionMerge | events.PayoutRedemption):
         markets.append(_market(book, event))
@@ -296,7 +297,7 @@ def _shares(amm: Amm) -> str:
     return f"shares of {amm.address}"
 
 
-READERS = {
+READERS: dict[type[events.ChainEvent], Callable[..., None]] = {
     events.TransferSingle: _transfer,
     events.TransferBatch: _transfer,
     events.OutcomeTransfer: _transfer,

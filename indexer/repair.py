@@ -39,7 +39,13 @@ COMPARED = (
 
 
 class ChainMoved(Exception):
-    """The chain has other blocks than the ones that are stored: a reorganisation comes first."""
+    """The chain has other blocks than the ones that are stored: a reorganisation, which the indexer follows first."""
+
+
+def check_chain(rpc: Rpc, checkpoint: Checkpoint) -> None:
+    """Raises ChainMoved where the checkpoint's block is not the chain's."""
+    if rpc.header(checkpoint.block_number).hash != checkpoint.block_hash:
+        raise ChainMoved(f"the chain moved: its block {checkpoint.block_number} is not the one that is stored")
 
 
 @dataclass(slots=True)
@@ -92,11 +98,11 @@ class Repairer:
 
         Raises as `repair`.
         """
-        self._check_chain(checkpoint)
+        check_chain(self._rpc, checkpoint)
         known = Amm.objects.values_list("address", "block_number")
         before = frozenset(address for address, block_number in known if block_number < first)
         batch = self._fetcher.fetch(first, last, self._ledger.contracts.with_amms(before | found_amms))
-        self._check_chain(checkpoint)
+        check_chain(self._rpc, checkpoint)
         differences = _differences(batch)
         differences.finds_amms = not batch.contracts.amms <= found_amms | {address for address, _ in known}
         if differences.missing:
@@ -126,10 +132,6 @@ class Repairer:
             checkpoint.event_count = IndexedEvent.objects.count()
             checkpoint.save(update_fields=["event_count"])
             self._ledger.replay()
-
-    def _check_chain(self, checkpoint: Checkpoint) -> None:
-        if self._rpc.header(checkpoint.block_number).hash != checkpoint.block_hash:
-            raise ChainMoved(f"block {checkpoint.block_number} of the chain is not the one that is stored")
 
 
 def _differences(batch: Batch) -> Differences:

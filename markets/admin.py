@@ -50,6 +50,17 @@ class StatusFilter(ListedFilter):
         return queryset.with_status(self.value()) if self.value() else queryset
 
 
+class SuspectFilter(ListedFilter):
+    title = "suspect"
+    parameter_name = "suspect"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "events contradict each other"), ("no", "no")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet:
+        return queryset.filter(suspect_since__isnull=self.value() == "no") if self.value() else queryset
+
+
 def market_link(market: Market) -> SafeString:
     """A market by its question, for the lists of what belongs to it."""
     return row_link("markets_market", market.pk, shortened(market.question))
@@ -64,7 +75,7 @@ class OutcomeTokenTable(ReadOnlyTable):
 @admin.register(Market)
 class MarketAdmin(ReadOnlyAdmin):
     list_display = ("short_question", "state", "short_prices", "volume", "trade_count", "created_at", "market_id")
-    list_filter = (StatusFilter,)
+    list_filter = (StatusFilter, SuspectFilter)
     search_fields = ("market_id", "question_id", "condition_id", "creator", "amm_address", "id", "question")
     search_help_text = "An id or address of the market, or words of its question"
     ordering = ("-created_at", "id")
@@ -74,6 +85,7 @@ class MarketAdmin(ReadOnlyAdmin):
         (None, {"fields": ("whole_question", "outcomes_and_prices", "state", "lists", "metadata_link")}),
         ("Ids", {"fields": ("id", "market_id", "question_id", "condition_id", "creator", "collateral_token")}),
         ("Pool", {"fields": ("amm_address", "fee", "reserves", "liquidity", "trading_fees", "fees_collected")}),
+        ("Doubts", {"fields": ("suspect_since", "suspect_reason", "repairs")}),
         ("Trading", {"fields": ("volume", "trade_count", "trader_count")}),
         (
             "Resolution",
@@ -121,6 +133,10 @@ class MarketAdmin(ReadOnlyAdmin):
         if market.amm_address:
             links.append(list_link("indexer_indexedevent", "events of its AMM", address__exact=market.amm_address))
         return format_html_join(" · ", "{}", ((link,) for link in links))
+
+    @admin.display(description="repairs")
+    def repairs(self, market: Market) -> SafeString:
+        return list_link("indexer_repairrequest", "requests of this market", q=market.market_id)
 
     @admin.display(description="metadata")
     def metadata_link(self, market: Market) -> SafeString:

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from aurum.admin import MOST_COUNTED, EstimatingPaginator, shortened, visible
-from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus
+from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus, RepairRequest
 from markets.models import (
     Amm,
     Checkpoint,
@@ -50,6 +51,7 @@ READ_ONLY = (
     IndexedEvent,
     IndexedBlock,
     IndexerStatus,
+    RepairRequest,
 )
 REGISTERED = (*READ_ONLY, MarketMetadata)
 # What an operator pastes into each search box: a hash, an address, or a number of the row.
@@ -68,6 +70,7 @@ SEARCHED: dict[type, Callable[[Any], object]] = {
     Question: lambda row: row.question_id,
     IndexedEvent: lambda row: row.transaction_hash,
     IndexedBlock: lambda row: row.hash,
+    RepairRequest: lambda row: row.market_id,
 }
 
 
@@ -124,6 +127,9 @@ def rows() -> dict[type, Any]:
         IndexedEvent: event,
         IndexedBlock: factories.make_block(),
         IndexerStatus: factories.make_status(last_error=HOSTILE),
+        RepairRequest: RepairRequest.objects.create(
+            from_block=1, to_block=2, market_id=market.market_id, reason=HOSTILE, error=HOSTILE
+        ),
     }
 
 
@@ -300,6 +306,61 @@ def test_failed_events_are_found_and_say_why(operator: Client) -> None:
     assert "ApplyError: no market" in listed.text
     assert "Traceback (most recent call last)" in operator.get(change_page(failed)).text
     assert "0x00ff" in operator.get(change_page(failed)).text
+
+
+def try_again(client: Client, *events: IndexedEvent) -> Any:
+    form = {"action": "try_again", "_selected_action": [str(event.pk) for event in events]}
+    return client.post(changelist(IndexedEvent), form, follow=True)
+
+
+def test_failed_events_are_tried_again_by_the_indexer(operator: Client) -> None:
+    failed = [factories.make_event(processed=False, error=f"error {number}") for number in range(2)]
+    response = try_again(operator, *failed, factories.make_event())
+    request = RepairRequest.objects.get()
+    blocks = [event.block_number for event in failed]
+    assert (request.from_block, request.to_block, request.replay) == (min(blocks), max(blocks), True)
+    assert (request.reason, request.done_at) == ("operator tries 2 failed events again", None)
+    # Nothing is applied by the web process.
+    assert IndexedEvent.objects.filter(processed=False).count() == 2
+    assert change_page(request) in response.text
+    entry = LogEntry.objects.get()
+    assert (entry.user.get_username(), entry.object_id, entry.change_message) == (
+        "operator",
+        str(request.pk),
+        request.reason,
+    )
+    assert operator.get(change_page(request)).status_code == 200
+
+
+def test_events_that_did_not_fail_are_not_tried_again(operator: Client) -> None:
+    assert "None of these events failed" in try_again(operator, factories.make_event()).text
+    assert not RepairRequest.objects.exists()
+
+
+@pytest.mark.parametrize(("permission", "allowed"), [("view_indexedevent", False), ("change_indexedevent", True)])
+def test_trying_again_needs_the_permission_to_change(client: Client, permission: str, allowed: bool) -> None:
+    user = User.objects.create_user("staff", is_staff=True)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=["view_indexedevent", permission]))
+    client.force_login(user)
+    try_again(client, factories.make_event(processed=False, error="error"))
+    assert RepairRequest.objects.exists() == allowed
+    assert ("Try again" in client.get(changelist(IndexedEvent)).text) == allowed
+
+
+def test_suspect_markets_are_found_and_say_why(operator: Client) -> None:
+    suspect = factories.make_market(suspect_since=factories.START, suspect_reason="no event says why")
+    factories.make_market()
+    listed = operator.get(changelist(Market), {"suspect": "yes"}).context["cl"].result_list
+    assert [row.pk for row in listed] == [suspect.pk]
+    assert len(operator.get(changelist(Market), {"suspect": "no"}).context["cl"].result_list) == 1
+    assert "no event says why" in operator.get(change_page(suspect)).text
+
+
+@pytest.mark.parametrize(("state", "count"), [("open", 1), ("done", 1), ("failed", 1)])
+def test_repairs_are_filtered_by_state(operator: Client, state: str, count: int) -> None:
+    RepairRequest.objects.create(from_block=1, to_block=2, reason="r")
+    RepairRequest.objects.create(from_block=3, to_block=4, reason="r", error="e", done_at=factories.START)
+    assert len(operator.get(changelist(RepairRequest), {"state": state}).context["cl"].result_list) == count
 
 
 def test_events_are_filtered_by_name(operator: Client) -> None:

@@ -252,6 +252,38 @@ def test_a_mark_goes_with_the_blocks_that_made_it(
     assert_equals_fresh_sync(chain[1])
 
 
+def test_a_failed_event_that_is_tried_again(
+    chain: tuple[Web3, Deployment], actions: Actions, market: ChainMarket
+) -> None:
+    """As after a fixed projection: the event is stored, its effects are not."""
+    trade = Trade.objects.get()
+    event = IndexedEvent.objects.get(transaction_hash=trade.transaction_hash, log_index=trade.log_index)
+    trade.delete()
+    IndexedEvent.objects.filter(pk=event.pk).update(processed=False, error="a bug")
+    request = RepairRequest.objects.create(
+        from_block=event.block_number, to_block=event.block_number, reason="try again", replay=True
+    )
+    repair(chain[1])
+    event.refresh_from_db()
+    request.refresh_from_db()
+    assert (event.processed, event.error) == (True, "")
+    assert (request.stored, request.removed, request.error, request.done_at is None) == (0, 0, "", False)
+    assert_equals_fresh_sync(chain[1])
+
+
+def test_nodes_that_are_away_are_waited_for(
+    chain: tuple[Web3, Deployment], actions: Actions, market: ChainMarket
+) -> None:
+    request = RepairRequest.objects.create(from_block=1, to_block=2, reason="try again", replay=True)
+    away = Rpc(["http://127.0.0.1:9/canary-key"], pause=lambda seconds: None)
+    run_due_repairs(away, ledger_of(chain[1]), batch_size=10)
+    request.refresh_from_db()
+    assert (request.attempts, request.done_at) == (1, None)
+    assert "127.0.0.1:9" in request.error
+    assert "canary" not in request.error
+    assert request.due_at > request.requested_at
+
+
 # --- no false alarms --------------------------------------------------------------------------------------------------
 
 
