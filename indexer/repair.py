@@ -20,7 +20,7 @@ from indexer.ledger import WRITE_SIZE, CheckpointMoved, Ledger, block_row
 from indexer.models import IndexedBlock, IndexedEvent, RepairRequest
 from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.rpc import Rpc, RpcError
-from markets.models import Amm, Checkpoint, Market
+from markets.models import Checkpoint, Market
 
 logger = logging.getLogger(__name__)
 
@@ -99,12 +99,15 @@ class Repairer:
         Raises as `repair`.
         """
         check_chain(self._rpc, checkpoint)
-        known = Amm.objects.values_list("address", "block_number")
-        before = frozenset(address for address, block_number in known if block_number < first)
+        announcements = IndexedEvent.objects.filter(event_name="AMMDeployed").values_list(
+            "event_data__amm", "block_number"
+        )
+        known = {address: block_number for address, block_number in announcements if address}
+        before = frozenset(address for address, block_number in known.items() if block_number < first)
         batch = self._fetcher.fetch(first, last, self._ledger.contracts.with_amms(before | found_amms))
         check_chain(self._rpc, checkpoint)
         differences = _differences(batch)
-        differences.finds_amms = not batch.contracts.amms <= found_amms | {address for address, _ in known}
+        differences.finds_amms = not batch.contracts.amms <= found_amms | known.keys()
         if differences.missing:
             markets = created_markets(batch)
             learn_collateral(self._rpc, markets)

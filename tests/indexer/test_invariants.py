@@ -20,6 +20,7 @@ from indexer.models import IndexedEvent, RepairRequest
 from indexer.repair import run_due_repairs
 from indexer.rpc import Rpc
 from markets.models import Amm, Checkpoint, Market, Position, Trade
+from tests.indexer.test_chain_truth import upcoming_market
 from tests.indexing import assert_equals_fresh_sync, contracts, sync
 from tests.truth import Truth
 
@@ -126,6 +127,13 @@ def test_a_missing_log_is_noticed_in_its_batch_and_repaired(
     logged = [record for record in caplog.records if hasattr(record, "marketId")]
     assert [record.marketId for record in logged] == [row.market_id]
 
+    # The mark follows from the stored events: building anew gives the same one, and asks for nothing.
+    ledger_of(chain[1]).replay()
+    assert Market.objects.values().get() == {
+        field.attname: getattr(row, field.attname) for field in Market._meta.concrete_fields
+    }
+    assert RepairRequest.objects.count() == 1
+
     repair(chain[1])
 
     request.refresh_from_db()
@@ -174,6 +182,33 @@ def test_a_missing_transfer_between_users_is_noticed_when_its_tokens_move_on(
     repair(chain[1], batch_size=3)
     assert Market.objects.get().suspect_since is None
     assert not IndexedEvent.objects.filter(processed=False).exists()
+    assert_equals_fresh_sync(chain[1])
+
+
+@pytest.mark.parametrize("in_two_batches", [False, True])
+def test_a_log_that_is_missing_from_before_its_market_existed(
+    chain: tuple[Web3, Deployment], actions: Actions, in_two_batches: bool
+) -> None:
+    coming = upcoming_market(actions)
+    actions.prepare_condition(coming.question_id, 2, sender=actions.accounts[1])
+    sync(chain[1])
+    actions.split(coming, 1_000, sender=actions.accounts[1])
+    split = chain[0].eth.get_block("latest")
+
+    def minting(name: str, log: Log) -> bool:
+        return name == "TransferBatch" and log.block_number == split["number"]
+
+    if in_two_batches:
+        assert index_without(chain[1], minting) == ["TransferBatch"]
+    actions.create_market()
+    assert index_without(chain[1], minting) == ([] if in_two_batches else ["TransferBatch"])
+    market = Market.objects.get()
+    assert market.suspect_since is not None
+    assert int(market.suspect_since.timestamp()) == split["timestamp"]
+    assert "1000 of outcome 0" in market.suspect_reason
+    assert RepairRequest.objects.get().from_block == split["number"]
+    repair(chain[1])
+    assert Market.objects.get().suspect_since is None
     assert_equals_fresh_sync(chain[1])
 
 
