@@ -14,7 +14,8 @@ COPY . .
 RUN DATABASE_URL=postgresql:///none ALLOWED_HOSTS=none JWT_SECRET="$(python -c 'import secrets; print(secrets.token_hex(32))')" \
     DJANGO_ENV=production python manage.py collectstatic --no-input
 
-ENV DJANGO_ENV=production PORT=3001
+# NODE_ENV, not DJANGO_ENV, which would beat a NODE_ENV of the deployment.
+ENV NODE_ENV=production PORT=3001
 USER aurum
 EXPOSE 3001
 # Of the web server; compose.yaml gives the indexer its own.

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from django.db import DatabaseError, close_old_connections, connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from psycopg_pool import PoolTimeout
 
 from indexer.status import indexer_state
@@ -69,8 +69,10 @@ class HealthMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         probe = PROBES.get(request.path)
-        if probe is None or request.method not in ("GET", "HEAD"):
+        if probe is None:
             return self.get_response(request)
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
         close_old_connections()
         status, body = probe()
         return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})

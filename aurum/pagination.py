@@ -144,6 +144,6 @@ def _parsed(queryset: QuerySet, column: str, text: str) -> Any:
         value = parse_datetime(text) if field.get_internal_type() == "DateTimeField" else field.to_python(text)
     except (ValidationError, ValueError, OverflowError):
         value = None
-    if value is None:
+    if value is None or (isinstance(value, datetime) and value.tzinfo is None):
         raise exceptions.ValidationError({CURSOR: ["Not a cursor of this query."]})
     return value

@@ -20,6 +20,10 @@ logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 
 
+# What it looks like when the database is away; other database errors are mistakes of ours.
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout)
+
+
 class DatabaseUnavailable(exceptions.APIException):
     """The database is away; nothing is wrong with the request."""
 
@@ -42,7 +46,7 @@ def problem(status: int, detail: str, errors: dict[str, Any] | None = None) -> d
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's handler, with problem bodies. What it does not know goes on to `server_error`."""
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+    if isinstance(error, UNAVAILABLE):
         logger.error("the database does not answer: %s", error)
         error = DatabaseUnavailable()
     response = drf_exception_handler(error, context)
@@ -72,6 +76,14 @@ def _answer(request: HttpRequest, status: int, detail: str) -> HttpResponse:
     if request.path.startswith("/admin"):
         return render(request, "problem.html", {"status": status, "detail": detail}, status=status)
     return HttpResponse(json.dumps(problem(status, detail)), status=status, content_type=CONTENT_TYPE)
+
+
+def database_unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
+    """The answer where the database goes away outside of DRF's own handling."""
+    logger.error("the database does not answer: %s", error)
+    answer = _answer(request, DatabaseUnavailable.status_code, DatabaseUnavailable.default_detail)
+    answer["Retry-After"] = str(DatabaseUnavailable.wait)
+    return answer
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -88,10 +88,10 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "aurum.request_id.RequestIdMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "aurum.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -10,6 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from indexer.chain import Header, MalformedAnswer
@@ -168,20 +169,27 @@ def _announced(rows: Sequence[IndexedEvent]) -> frozenset[str]:
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-def run_due_repairs(rpc: Rpc, ledger: Ledger, *, batch_size: int) -> None:
-    """Takes the oldest request that is due one step on, `batch_size` blocks. Call between batches, as the writer.
+def run_due_repairs(rpc: Rpc, ledger: Ledger, *, batch_size: int) -> bool:
+    """Takes the oldest request that is due one step on, `batch_size` blocks; true while there is more to do at once.
+
+    Call between batches, as the writer.
 
     What the nodes refuse is noted on the request and tried again later. Raises CheckpointMoved and whatever
     `ledger.may_write` does, and database errors.
     """
-    request = RepairRequest.objects.filter(done_at=None, due_at__lte=timezone.now()).order_by("due_at", "id").first()
+    request = _due().order_by("due_at", "id").first()
     checkpoint = Checkpoint.objects.first()
     if request is None or checkpoint is None or not checkpoint.block_hash:
-        return
+        return False
     try:
         _step(request, checkpoint, Repairer(rpc, ledger, batch_size=batch_size))
     except (RpcError, MalformedAnswer, InconsistentAnswer, ChainMoved) as error:
         _try_later(request, f"{type(error).__name__}: {error}"[:1000], give_up=False)
+    return _due().exists()
+
+
+def _due() -> QuerySet[RepairRequest]:
+    return RepairRequest.objects.filter(done_at=None, due_at__lte=timezone.now())
 
 
 def _step(request: RepairRequest, checkpoint: Checkpoint, repairer: Repairer) -> None:

@@ -16,6 +16,7 @@ from indexer.chain import Header, MalformedAnswer
 from indexer.collateral import learn_collateral
 from indexer.decode import Contracts
 from indexer.fetch import Batch, Fetcher, InconsistentAnswer
+from indexer.heads import HeadSubscription
 from indexer.leadership import Deposed, Leadership
 from indexer.ledger import CheckpointMoved, Ledger, known_blocks
 from indexer.models import IndexerStatus
@@ -80,6 +81,7 @@ class Runner:
     stop: threading.Event
     from_block: int | None = None  # once, forget what was read from here on
     to_block: int | None = None  # index up to here and end
+    heads: HeadSubscription = field(default_factory=lambda: HeadSubscription([]))  # ends the wait for a new block
     progress: Progress = field(default_factory=Progress)
     patience: float = 120.0  # a one-time sync gives up after this long without a commit
     _error: str = ""
@@ -99,7 +101,7 @@ class Runner:
                 if self._sync():
                     return
                 pause = 1.0
-                self.stop.wait(self.poll_interval)
+                self.heads.wait(self.poll_interval)
             except PASSING as error:
                 self._note(error)
                 self.stop.wait(pause)
@@ -133,11 +135,15 @@ class Runner:
         first = checkpoint.block_number + 1
         while not self.stop.is_set():
             head = self.rpc.head()
-            checkpoint = self._report_status(head)
+            self._report_status(head)
             target = head.number if self.to_block is None else min(head.number, self.to_block)
+            # Asked before the look at the branch: what was final then is on the branch that is found to be ours.
+            finality = self._finality(head)
             fork = self._fork(checkpoint, head)
-            if fork is None and target <= checkpoint.block_number:
-                break
+            if fork is None:
+                self._raise_finality(checkpoint, *finality)
+                if target <= checkpoint.block_number:
+                    break
             checkpoint = self._advance(checkpoint, fork, target)
             self.progress.report(checkpoint.block_number + 1 - first, target + 1 - first, checkpoint.event_count)
         self.progress.finish()
@@ -145,23 +151,27 @@ class Runner:
 
     def _advance(self, checkpoint: Checkpoint, fork: Header | None, target: int) -> Checkpoint:
         """One batch behind the checkpoint; or, where the chain parted at `fork`, the whole branch that replaces it."""
-        ledger, contracts = self._ledger(), self._contracts()
         if fork is None:
             last = min(checkpoint.block_number + self.batch_size, target)
-            return ledger.append(self._fetch(checkpoint.block_number + 1, last, contracts), after=checkpoint)
+            batch = self._fetch(checkpoint, checkpoint.block_number + 1, last, checkpoint.block_hash)
+            return self._ledger().append(batch, after=checkpoint)
         # First the replacement, then the swap: what was deleted from the node can't be read again.
-        batch = self._fetch(fork.number + 1, target, contracts)
+        batch = self._fetch(checkpoint, fork.number + 1, target, fork.hash)
         replaced = checkpoint.block_number - fork.number
         logger.warning("reorganisation: %d blocks above %d are replaced", replaced, fork.number)
-        checkpoint = ledger.replace_branch(batch, fork=fork, after=checkpoint)
+        checkpoint = self._ledger().replace_branch(batch, fork=fork, after=checkpoint)
         self._note_reorganisation(replaced)
         return checkpoint
 
     def _ledger(self) -> Ledger:
         return Ledger(contracts=self.deployment.contracts, may_write=self.leadership.check_in_transaction)
 
-    def _fetch(self, first: int, last: int, contracts: Contracts) -> Batch:
-        batch = self._fetcher.fetch(first, last, contracts)
+    def _fetch(self, checkpoint: Checkpoint, first: int, last: int, parent_hash: str) -> Batch:
+        """The batch behind the block with `parent_hash`, with what must be asked of contracts before it is applied."""
+        contracts = self._contracts()
+        batch = self._fetcher.fetch(
+            first, last, contracts, trusted_below=checkpoint.finalized_block, parent_hash=parent_hash
+        )
         markets = created_markets(batch)
         learn_collateral(self.rpc, markets)
         self._learner.learn(markets)
@@ -229,15 +239,21 @@ class Runner:
 
     # --- what it says ----------------------------------------------------------------------------------------------
 
-    def _report_status(self, head: Header) -> Checkpoint:
-        """Heartbeat, head and finality, for readers in other processes. Returns the checkpoint as it is now."""
-        finalized, safe = self.rpc.tagged_block("finalized"), self.rpc.tagged_block("safe")
+    def _finality(self, head: Header) -> tuple[int, int]:
+        """The final and the safe height, by the chain's tags where the node has them, else by confirmations."""
         confirmed = head.number - self.confirmations
-        checkpoint = Checkpoint.objects.get()
-        # What was final once stays so: a node that is behind must not make it uncertain again.
-        checkpoint.finalized_block = max(checkpoint.finalized_block, confirmed if finalized is None else finalized)
-        checkpoint.safe_block = max(checkpoint.finalized_block, confirmed if safe is None else safe)
+        tags = [self.rpc.tagged_block(tag) for tag in ("finalized", "safe")]
+        finalized, safe = (confirmed if height is None else height for height in tags)
+        return finalized, safe
+
+    def _raise_finality(self, checkpoint: Checkpoint, finalized: int, safe: int) -> None:
+        """Moves finality up; what was final once stays so, whatever a node that is behind says."""
+        checkpoint.finalized_block = max(checkpoint.finalized_block, finalized)
+        checkpoint.safe_block = max(checkpoint.finalized_block, safe)
         checkpoint.save(update_fields=["finalized_block", "safe_block"])
+
+    def _report_status(self, head: Header) -> None:
+        """Heartbeat and head, for readers in other processes."""
         IndexerStatus.objects.update_or_create(
             id=1,
             defaults={
@@ -249,7 +265,6 @@ class Runner:
                 "endpoints": self.rpc.health(),
             },
         )
-        return checkpoint
 
     def _note_reorganisation(self, depth: int) -> None:
         IndexerStatus.objects.update(

@@ -4,9 +4,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import OuterRef, QuerySet, Subquery, TextField, URLField
+from django.db.models import DateTimeField, OuterRef, QuerySet, Subquery, TextField, URLField
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -47,7 +48,11 @@ class StatusFilter(ListedFilter):
         return [("open", "open"), ("ended", "ended"), ("resolved", "resolved")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet:
-        return queryset.with_status(self.value()) if self.value() else queryset
+        return (
+            queryset.with_status(self.value(), Checkpoint.chain_time(Checkpoint.objects.first()))
+            if self.value()
+            else queryset
+        )
 
 
 class SuspectFilter(ListedFilter):
@@ -94,6 +99,10 @@ class MarketAdmin(ReadOnlyAdmin):
         ("Origin", {"fields": ("block_number", "block_hash", "transaction_hash", "log_index", "created_at")}),
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        chain_time = Checkpoint.objects.values("block_timestamp")[:1]
+        return super().get_queryset(request).annotate(chain_time=Subquery(chain_time, output_field=DateTimeField()))
+
     @admin.display(description="question")
     def short_question(self, market: Market) -> str:
         return shortened(market.question)
@@ -104,7 +113,7 @@ class MarketAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def state(self, market: Market) -> str:
-        return market.status
+        return market.status_at(market.chain_time or timezone.now())  # type: ignore[attr-defined]
 
     @admin.display(description="prices")
     def short_prices(self, market: Market) -> str:

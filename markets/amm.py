@@ -6,24 +6,35 @@ outcome-token balances in base units.
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import accumulate
 from math import prod
+from operator import mul
+
+
+def weights(reserves: Sequence[int]) -> list[int]:
+    """An outcome's weight: the product of the other outcomes' reserves. Its price is its share of all weights."""
+    before = accumulate(reserves[:-1], mul, initial=1)
+    behind = accumulate(reversed(reserves[1:]), mul, initial=1)
+    return [left * right for left, right in zip(before, reversed(list(behind)), strict=True)]
 
 
 def prices(reserves: Sequence[int]) -> tuple[Fraction, ...] | None:
     """The price of each outcome, collateral per outcome token; they sum to exactly 1. None without liquidity.
 
-    In words: an outcome's weight is the product of the other outcomes' reserves; its price is its share of all weights.
     A reserve of zero beside others that are not makes its outcome cost everything.
     """
-    weights = [prod(reserves[:index]) * prod(reserves[index + 1 :]) for index in range(len(reserves))]
-    total = sum(weights)
-    return tuple(Fraction(weight, total) for weight in weights) if total else None
+    each = weights(reserves) if reserves else []
+    total = sum(each)
+    return tuple(Fraction(weight, total) for weight in each) if total else None
 
 
 def liquidity(reserves: Sequence[int]) -> int:
-    """What the pool's outcome tokens are worth at its own prices, in collateral base units, rounded down."""
-    current = prices(reserves)
-    return int(sum(reserve * price for reserve, price in zip(reserves, current, strict=True))) if current else 0
+    """What the pool's outcome tokens are worth at its own prices, in collateral base units, rounded down.
+
+    Each reserve times its outcome's weight is the product of all reserves.
+    """
+    total = sum(weights(reserves)) if reserves else 0
+    return len(reserves) * prod(reserves) // total if total else 0
 
 
 def payout_fractions(payout_numerators: Sequence[int]) -> tuple[Fraction, ...]:

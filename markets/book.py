@@ -57,12 +57,14 @@ class LogPosition:
 class TransactionScratch:
     """What events of one transaction leave for later events of the same one."""
 
-    burns: dict[tuple[str, str, int], int] = field(default_factory=dict)  # (holder, market, outcome) -> unexplained
+    # holder -> (market, outcome) -> tokens minted, or burnt where negative, that no event has explained yet
+    unexplained: dict[str, dict[tuple[str, int], int]] = field(default_factory=dict)
     funded: dict[str, UUID] = field(default_factory=dict)  # AMM -> its last add_liquidity entry
     moved_amms: dict[str, LogPosition] = field(default_factory=dict)  # AMM -> last change without a price point
 
     def copied(self) -> "TransactionScratch":
-        return TransactionScratch(dict(self.burns), dict(self.funded), dict(self.moved_amms))
+        unexplained = {holder: dict(moved) for holder, moved in self.unexplained.items()}
+        return TransactionScratch(unexplained, dict(self.funded), dict(self.moved_amms))
 
 
 class Book:

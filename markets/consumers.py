@@ -97,7 +97,8 @@ class FeedConsumer(AsyncWebsocketConsumer):
         """Queues an answer, with the client's own `id` where it gave one."""
         if isinstance(frame.get("id"), str | int):
             answer["id"] = frame["id"]
-        self.subscriber.offer(json.dumps(answer, separators=(",", ":"), ensure_ascii=False))
+        # In ASCII: an `id` may hold half a surrogate pair, which no frame can carry as it is.
+        self.subscriber.offer(json.dumps(answer, separators=(",", ":")))
 
     async def _send_frames(self) -> None:
         while not self.subscriber.overflowed.is_set():

@@ -6,9 +6,6 @@ from typing import Any
 
 from markets.amm import prices
 
-# A double holds 15 to 17 significant digits; prices are rounded once, here.
-PRICE_DIGITS = 15
-
 
 def market_channel(market_id: str) -> str:
     """Trades of one market."""
@@ -21,8 +18,8 @@ def prices_channel(market_id: str) -> str:
 
 
 def wire_price(price: Fraction) -> float:
-    """An exact price as a JSON number."""
-    return round(float(price), PRICE_DIGITS)
+    """An exact price as the nearest JSON number: rounded once, here."""
+    return float(price)
 
 
 def wire_prices(reserves: Sequence[int] | None) -> list[float] | None:

@@ -36,7 +36,8 @@ class MarketFilter(django_filters.FilterSet):
         fields: tuple[str, ...] = ()
 
     def by_status(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
-        return queryset.with_status(value)  # type: ignore[attr-defined]
+        now = self.request.parser_context["view"].chain_time
+        return queryset.with_status(value, now)  # type: ignore[attr-defined]
 
     def ordered_by_pagination(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         return queryset

@@ -4,6 +4,8 @@ Rows are written by projections.py alone, and their ids follow from what names t
 block times. `MarketMetadata` is the exception: people write it, and a re-index leaves it alone.
 """
 
+from datetime import datetime
+
 from django.db import models
 from django.utils import timezone
 
@@ -92,12 +94,11 @@ class Market(models.Model):
     def __str__(self) -> str:
         return self.question[:80]
 
-    @property
-    def status(self) -> str:
-        """`resolved`, `ended` (its resolution time has passed) or `open`."""
+    def status_at(self, now: datetime) -> str:
+        """`resolved`, `ended` (its resolution time has passed) or `open`, at chain time `now`."""
         if self.resolved:
             return "resolved"
-        return "ended" if self.resolution_time <= timezone.now() else "open"
+        return "ended" if self.resolution_time <= now else "open"
 
 
 class Amm(models.Model):
@@ -108,6 +109,7 @@ class Amm(models.Model):
     market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="amms")
     fee = Uint256Field()
     total_shares = TotalField(default=0)
+    reserves = Uint256ListField(null=True)
     block_number = models.BigIntegerField()
     created_at = models.DateTimeField()
 
@@ -255,7 +257,7 @@ class HistoryEntry(Emitted):
     type = models.CharField(max_length=16, choices=Type)
     user_address = AddressField()
     market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="history")
-    outcome = models.IntegerField(null=True, help_text="Null where all outcomes moved alike.")
+    outcome = models.IntegerField(null=True, help_text="Null where all outcomes moved alike, against collateral.")
     amount = Uint256Field(help_text="Outcome tokens, of each outcome; LP shares where liquidity moved.")
     collateral_amount = Uint256Field(null=True)
     outcome_amounts = Uint256ListField(null=True, help_text="Outcome tokens that liquidity put in or took out.")
@@ -391,6 +393,11 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"block {self.block_number} of chain {self.chain_id}"
+
+    @classmethod
+    def chain_time(cls, checkpoint: "Checkpoint | None") -> datetime:
+        """The time of the indexed block: what is open, and what the last 24 hours are, follows from it."""
+        return (checkpoint.block_timestamp if checkpoint else None) or timezone.now()
 
     def finality(self, block_number: int) -> str:
         """How sure a block is: `final` and `safe` by the chain's own tags (or confirmations), else `pending`."""

@@ -9,7 +9,7 @@ from markets import feeds
 from markets.amm import liquidity
 from markets.book import ApplyError, Book, LogPosition
 from markets.chaintime import from_seconds
-from markets.ctf import is_full_partition, single_outcome
+from markets.ctf import is_full_partition
 from markets.identity import row_id
 from markets.models import (
     Amm,
@@ -28,6 +28,7 @@ from markets.models import (
 ZERO_ADDRESS = "0x" + "00" * 20
 ZERO_BYTES32 = "0x" + "00" * 32
 MAX_OUTCOMES = 256  # ConditionalTokens.sol, prepareCondition
+MAX_AMOUNT = 2**256 - 1
 
 # Tables in the order in which they may be written: referred ones first.
 WRITE_ORDER = (
@@ -258,7 +259,7 @@ def _credit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amoun
             )
         )
     book.change(position)
-    position.amount += amount
+    position.amount = _bounded(position.amount + amount, MAX_AMOUNT, "tokens of one holder")
     position.updated_at = at.time
     _note_amm_moved(book, at, holder)
 
@@ -272,12 +273,13 @@ def _remember_direct_transfer(
     book: Book, at: LogPosition, token: OutcomeToken, sender: str, receiver: str, amount: int, sequence: int
 ) -> None:
     """A transfer between two users is history of both; mints, burns and what an AMM moves belong to other events."""
-    if receiver == ZERO_ADDRESS:
-        burns = book.scratch.burns
-        key = (sender, token.market_id, token.outcome_index)
-        burns[key] = burns.get(key, 0) + amount
+    if ZERO_ADDRESS in (sender, receiver):
+        holder, change = (receiver, amount) if sender == ZERO_ADDRESS else (sender, -amount)
+        unexplained = book.scratch.unexplained.setdefault(holder, {})
+        key = (token.market_id, token.outcome_index)
+        unexplained[key] = unexplained.get(key, 0) + change
         return
-    if sender == ZERO_ADDRESS or _amm(book, sender) is not None or _amm(book, receiver) is not None:
+    if _amm(book, sender) is not None or _amm(book, receiver) is not None:
         return
     for offset, (type_, user, counterparty) in enumerate(
         (("transfer_out", sender, receiver), ("transfer_in", receiver, sender))
@@ -309,9 +311,8 @@ def position_split(
     partition: tuple[int, ...],
     amount: int,
 ) -> None:
-    market = _market_split(book, stakeholder, collateral_token, parent_collection_id, condition_id, partition)
-    if market is not None:
-        _remember_complete_sets(book, at, market, "split", stakeholder, amount)
+    market = _market_of(book, condition_id, collateral_token, parent_collection_id)
+    _explain(book, at, "split", stakeholder, market, partition, amount)
 
 
 def position_merged(
@@ -325,41 +326,41 @@ def position_merged(
     partition: tuple[int, ...],
     amount: int,
 ) -> None:
-    for burnt in [key for key in book.scratch.burns if key[0] == stakeholder]:
-        # What this merge burnt is explained; a redemption in the same transaction must not claim it.
-        del book.scratch.burns[burnt]
-    market = _market_split(book, stakeholder, collateral_token, parent_collection_id, condition_id, partition)
-    if market is not None:
-        _remember_complete_sets(book, at, market, "merge", stakeholder, amount)
-
-
-def _market_split(
-    book: Book,
-    stakeholder: str,
-    collateral_token: str,
-    parent_collection_id: str,
-    condition_id: str,
-    partition: tuple[int, ...],
-) -> Market | None:
-    """The market whose complete sets a user's split makes or merge ends; an AMM's is part of a trade, so None."""
-    if _amm(book, stakeholder) is not None:
-        return None
     market = _market_of(book, condition_id, collateral_token, parent_collection_id)
-    return market if market is not None and is_full_partition(partition, len(market.outcomes)) else None
+    _explain(book, at, "merge", stakeholder, market, partition, amount)
 
 
-def _remember_complete_sets(
-    book: Book, at: LogPosition, market: Market, type_: str, stakeholder: str, amount: int
+def _explain(
+    book: Book,
+    at: LogPosition,
+    type_: str,
+    stakeholder: str,
+    market: Market | None,
+    partition: tuple[int, ...],
+    amount: int,
 ) -> None:
-    _remember(
-        book,
-        at,
-        type=type_,
-        user_address=stakeholder,
-        market_id=market.market_id,
-        amount=amount,
-        collateral_amount=amount,
-    )
+    """Why the stakeholder's tokens were just minted or burnt; an AMM's are part of a trade.
+
+    All outcomes of a market at once are one entry, against as much collateral. Our tokens also come and go by other
+    partitions, and by splits under other conditions: then each outcome is an entry, `split` where tokens appeared and
+    `merge` where they went, without collateral.
+    """
+    moved = book.scratch.unexplained.pop(stakeholder, {})
+    if _amm(book, stakeholder) is not None:
+        return
+    entry = {"user_address": stakeholder, "type": type_}
+    if market is not None and is_full_partition(partition, len(market.outcomes)):
+        _remember(book, at, market_id=market.market_id, amount=amount, collateral_amount=amount, **entry)
+        for outcome in range(len(market.outcomes)):
+            moved.pop((market.market_id, outcome), None)
+    for sequence, ((market_id, outcome), change) in enumerate(_moved(moved), start=1):
+        entry["type"] = "split" if change > 0 else "merge"
+        _remember(book, at, market_id=market_id, outcome=outcome, amount=abs(change), sequence=sequence, **entry)
+
+
+def _moved(unexplained: dict[tuple[str, int], int]) -> list[tuple[tuple[str, int], int]]:
+    """What is left of it, in a fixed order."""
+    return sorted(item for item in unexplained.items() if item[1])
 
 
 def payout_redeemed(
@@ -374,27 +375,18 @@ def payout_redeemed(
     payout: int,
 ) -> None:
     """One entry per outcome redeemed, at what that outcome pays (ConditionalTokens.sol, redeemPositions)."""
+    moved = book.scratch.unexplained.pop(redeemer, {})
     market = _market_of(book, condition_id, collateral_token, parent_collection_id)
-    if market is None:
-        return
-    if market.payouts is None:
+    if market is not None and market.payouts is None:
         raise ApplyError(f"{redeemer} redeems from {market.market_id}, which is not resolved")
-    denominator = sum(market.payouts)
-    for outcome in map(single_outcome, index_sets):
-        burnt = 0 if outcome is None else book.scratch.burns.pop((redeemer, market.market_id, outcome), 0)
-        if not burnt:
-            continue
-        _remember(
-            book,
-            at,
-            type="redeem",
-            user_address=redeemer,
-            market_id=market.market_id,
-            outcome=outcome,
-            amount=burnt,
-            collateral_amount=burnt * market.payouts[outcome] // denominator,
-            sequence=outcome,
-        )
+    for sequence, ((market_id, outcome), change) in enumerate(_moved(moved)):
+        paid = None
+        if market is not None and market.payouts is not None and market_id == market.market_id:
+            paid = -change * market.payouts[outcome] // sum(market.payouts)
+        entry = {"market_id": market_id, "outcome": outcome, "amount": abs(change), "sequence": sequence}
+        # A deeper redemption pays in the tokens of the level above, which may be ours.
+        type_ = "redeem" if change < 0 else "split"
+        _remember(book, at, type=type_, user_address=redeemer, collateral_amount=paid, **entry)
 
 
 # --- trades and liquidity ---------------------------------------------------------------------------------------------
@@ -560,14 +552,16 @@ def shares_moved(book: Book, at: LogPosition, *, sender: str, receiver: str, val
     if held is None:
         share_id = row_id("liquidity_share", amm.address, receiver)
         held = book.add(LiquidityShare(id=share_id, amm_id=amm.address, holder=receiver, amount=0))
-    book.change(held).amount += value
-    _hand_over_funding(book, amm, sender, receiver)
+    book.change(held).amount = _bounded(held.amount + value, MAX_AMOUNT, "shares of one holder")
+    _hand_over_funding(book, amm, sender, receiver, value)
 
 
-def _hand_over_funding(book: Book, amm: Amm, sender: str, receiver: str) -> None:
-    """deployAMM funds the pool itself and hands the shares on: the liquidity is the receiver's."""
-    entry = book.get(HistoryEntry, book.scratch.funded.pop(amm.address)) if amm.address in book.scratch.funded else None
-    if entry is not None and entry.user_address == sender:
+def _hand_over_funding(book: Book, amm: Amm, sender: str, receiver: str, value: int) -> None:
+    """deployAMM funds the pool itself and hands all the shares on: the liquidity is the receiver's."""
+    entry_id = book.scratch.funded.get(amm.address)
+    entry = book.get(HistoryEntry, entry_id) if entry_id else None
+    if entry is not None and (entry.user_address, entry.amount) == (sender, value):
+        del book.scratch.funded[amm.address]
         book.change(entry).user_address = receiver
 
 
@@ -580,7 +574,7 @@ def fee_collected(book: Book, at: LogPosition, *, token: str, market_id: str, pa
     if token == market.collateral_token and _claimed(book, f"market:{market_id}"):
         book.change(market)
         market.fees_collected += amount
-        market.updated_at = at.time
+        market.updated_at = max(market.updated_at, at.time)
 
 
 # --- prices -----------------------------------------------------------------------------------------------------------
@@ -592,7 +586,7 @@ def transaction_ended(book: Book) -> None:
         amm = _amm(book, address)
         if amm is not None:
             _record_price(book, at, amm)
-    book.scratch.burns.clear()
+    book.scratch.unexplained.clear()
     book.scratch.funded.clear()
 
 
@@ -600,11 +594,12 @@ def _record_price(book: Book, at: LogPosition, amm: Amm) -> None:
     """Writes the reserves of the market's AMM, if they changed, as they are now: its balances, outcome by outcome."""
     book.scratch.moved_amms.pop(amm.address, None)
     market = _market(book, amm.market_id)
-    if market.amm_address != amm.address:
-        return
     held = [_position(book, market.market_id, outcome, amm.address) for outcome in range(len(market.outcomes))]
     reserves = [position.amount if position else 0 for position in held]
-    if reserves == market.reserves:
+    if reserves == amm.reserves:
+        return
+    book.change(amm).reserves = reserves
+    if market.amm_address != amm.address:
         return
     book.change(market)
     market.reserves = reserves
@@ -655,9 +650,10 @@ def _market_of(book: Book, condition_id: str, collateral_token: str, parent_coll
     if parent_collection_id != ZERO_BYTES32 or not _claimed(book, key):
         return None
     markets = book.markets_of_condition(condition_id)
-    if not markets:
+    found = next((market for market in markets if market.collateral_token == collateral_token), None)
+    if found is None:
         book.waits.add(key)
-    return next((market for market in markets if market.collateral_token == collateral_token), None)
+    return found
 
 
 def _claimed(book: Book, key: str) -> bool:

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from django.db import models
 from django.db.models import Min, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from markets.fields import TotalField
 
@@ -13,11 +12,11 @@ DAY = timedelta(days=1)
 
 
 class MarketQuerySet(models.QuerySet):
-    def with_figures(self, now: datetime | None = None) -> "MarketQuerySet":
-        """Adds what is right only at read time: `volume_24h`, and `complete_sets`, the least supply of any outcome."""
+    def with_figures(self, now: datetime) -> "MarketQuerySet":
+        """Adds, as of chain time `now`, `volume_24h`; and `complete_sets`, the least supply of any outcome."""
         from markets.models import OutcomeToken, Trade
 
-        since = (now or timezone.now()) - DAY
+        since = now - DAY
         recent = Trade.objects.filter(market=OuterRef("market_id"), timestamp__gt=since).order_by().values("market")
         supply = OutcomeToken.objects.filter(market=OuterRef("market_id")).order_by().values("market")
         return self.annotate(
@@ -33,9 +32,8 @@ class MarketQuerySet(models.QuerySet):
             ),
         )
 
-    def with_status(self, status: str) -> "MarketQuerySet":
-        """Markets that are `open`, `ended` or `resolved`."""
-        now = timezone.now()
+    def with_status(self, status: str, now: datetime) -> "MarketQuerySet":
+        """Markets that are `open`, `ended` or `resolved` at chain time `now`."""
         return self.filter(
             {
                 "open": Q(resolved=False, resolution_time__gt=now),

@@ -2,9 +2,11 @@
 
 import re
 import uuid
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from django.db import connection, transaction
 from django.db.models import Q
 from rest_framework import exceptions
 from rest_framework.permissions import AllowAny
@@ -12,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aurum.filters import refuse_unknown
+from aurum.problems import UNAVAILABLE, database_unavailable
 from markets.models import Checkpoint, CollateralToken
 
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -40,21 +43,40 @@ class ChainReadMixin:
     def checkpoint(self) -> Checkpoint | None:
         return Checkpoint.objects.first()
 
+    @cached_property
+    def chain_time(self) -> datetime:
+        """The indexed block's time."""
+        return Checkpoint.chain_time(self.checkpoint)
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Reads everything of one answer at one moment: a commit in between must not make half of it newer."""
+        if connection.in_atomic_block:
+            return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        except UNAVAILABLE as error:
+            return database_unavailable(request, error)
+
     def get_ordering(self) -> tuple[str, ...]:
         """The keyset of the list, for the pagination."""
         return self.ordering
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
-        # Read before any row: the answer is then at least as new as what the header says.
-        _ = self.checkpoint
         if self.single:
             refuse_unknown(request, set())
 
     def get_serializer_context(self) -> dict[str, Any]:
         tokens = {token.address: token for token in CollateralToken.objects.all()}
         context = super().get_serializer_context()  # type: ignore[misc]
-        return context | {"checkpoint": self.checkpoint, "collateral_tokens": tokens}
+        return context | {
+            "checkpoint": self.checkpoint,
+            "chain_time": self.chain_time,
+            "collateral_tokens": tokens,
+        }
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]

@@ -69,7 +69,7 @@ class MarketSerializer(FinalitySerializer):
     collateral = serializers.SerializerMethodField()
     fee = AmountField()
     resolution_timestamp = AmountField()
-    status = serializers.ChoiceField(["open", "ended", "resolved"], read_only=True)
+    status = serializers.SerializerMethodField()
     payouts = AmountListField()
     prices = PricesField()
     reserves = AmountListField()
@@ -127,8 +127,13 @@ class MarketSerializer(FinalitySerializer):
 
     @extend_schema_field({"type": "string", "pattern": "^[0-9]+$"})
     def get_open_interest(self, market: Any) -> str:
-        """Complete sets outside the pool: those that exist, less those that the pool holds."""
-        return str(max(0, market.complete_sets - min(market.reserves or [0])))
+        """Complete sets outside the pools: those that exist, less those that the market's AMMs hold."""
+        pooled = sum(min(amm.reserves) for amm in market.amms.all() if amm.reserves)
+        return str(max(0, market.complete_sets - pooled))
+
+    @extend_schema_field({"type": "string", "enum": ["open", "ended", "resolved"]})
+    def get_status(self, market: Market) -> str:
+        return market.status_at(self.context["chain_time"])
 
     @extend_schema_field(MetadataSerializer)
     def get_metadata(self, market: Market) -> dict[str, Any]:
@@ -191,25 +196,28 @@ class PositionSerializer(serializers.ModelSerializer):
 
     @extend_schema_field({"type": ["number", "null"]})
     def get_current_price(self, position: Position) -> float | None:
-        price = _price(position)
+        price = self._price(position)
         return None if price is None else feeds.wire_price(price)
 
     @extend_schema_field({"type": ["string", "null"], "pattern": "^[0-9]+$"})
     def get_value(self, position: Position) -> str | None:
-        price = _price(position)
+        price = self._price(position)
         return None if price is None else str(int(position.amount * price))
+
+    def _price(self, position: Position) -> Fraction | None:
+        """Computed once for each market of a page: a market may have 256 outcomes, and as many rows."""
+        known = self.context.setdefault("prices", {})
+        if position.market_id not in known:
+            market = position.market
+            known[position.market_id] = (
+                payout_fractions(market.payouts) if market.payouts else prices(market.reserves or ())
+            )
+        of_market = known[position.market_id]
+        return of_market[position.outcome_index] if of_market else None
 
     @extend_schema_field({"type": "string", "enum": ["open", "closed"]})
     def get_status(self, position: Position) -> str:
         return "open" if position.amount else "closed"
-
-
-def _price(position: Position) -> Fraction | None:
-    market = position.market
-    if market.payouts:
-        return payout_fractions(market.payouts)[position.outcome_index]
-    current = prices(market.reserves) if market.reserves else None
-    return current[position.outcome_index] if current else None
 
 
 class TradeSerializer(FinalitySerializer):

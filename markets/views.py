@@ -25,7 +25,7 @@ class MarketList(ChainReadMixin, generics.ListAPIView):
     ordering = ("-created_at", "id")
 
     def get_queryset(self) -> QuerySet[Market]:
-        return Market.objects.with_figures().select_related("metadata")
+        return Market.objects.with_figures(self.chain_time).select_related("metadata").prefetch_related("amms")
 
     def get_ordering(self) -> tuple[str, ...]:
         asked = self.request.query_params.get("ordering")
@@ -55,7 +55,9 @@ class MarketDetail(MarketRead, generics.RetrieveAPIView):
     single = True
 
     def get_object(self) -> Market:
-        return self.market(Market.objects.with_figures().select_related("metadata"))
+        return self.market(
+            Market.objects.with_figures(self.chain_time).select_related("metadata").prefetch_related("amms")
+        )
 
 
 @extend_schema(parameters=[MARKET_ID])

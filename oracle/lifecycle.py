@@ -4,7 +4,7 @@ Source: AurumOracle.sol and the periods of contracts.md. Times are UTC datetimes
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 COMMIT_PERIOD = timedelta(hours=24)
@@ -37,15 +37,18 @@ class Facts:
 
 
 def state_at(facts: Facts, now: datetime) -> State:
-    """The state at chain time `now`."""
+    """The state at chain time `now`. A stale proposal can't be finalised: the question waits for another one."""
     if facts.voided_at:
         return State.VOIDED
     if facts.resolved_at:
         return State.RESOLVED
+    if is_stale(facts, now):
+        return State.REGISTERED
     if facts.disputed_at:
-        if now < facts.disputed_at + COMMIT_PERIOD:
+        if now < later(facts.disputed_at, COMMIT_PERIOD):
             return State.COMMITTING
-        return State.REVEALING if now < facts.disputed_at + COMMIT_PERIOD + REVEAL_PERIOD else State.RESOLVABLE
+        revealed = later(facts.disputed_at, COMMIT_PERIOD + REVEAL_PERIOD)
+        return State.REVEALING if now < revealed else State.RESOLVABLE
     if facts.expires_at:
         return State.PROPOSED if now < facts.expires_at else State.RESOLVABLE
     return State.REGISTERED
@@ -54,7 +57,12 @@ def state_at(facts: Facts, now: datetime) -> State:
 def is_stale(facts: Facts, now: datetime) -> bool:
     """Whether an unfinished proposal is too old to be finalised (AurumOracle.sol, isProposalStale)."""
     settled = facts.resolved_at or facts.voided_at
-    return bool(facts.proposed_at and not settled and now > facts.proposed_at + STALE_AFTER)
+    return bool(facts.proposed_at and not settled and now > later(facts.proposed_at, STALE_AFTER))
+
+
+def later(moment: datetime, span: timedelta) -> datetime:
+    """`moment + span`, at most the last moment that there is: chains may say any time."""
+    return moment + span if moment < datetime.max.replace(tzinfo=UTC) - span else datetime.max.replace(tzinfo=UTC)
 
 
 def deadlines(facts: Facts) -> dict[str, datetime | None]:
@@ -62,9 +70,9 @@ def deadlines(facts: Facts) -> dict[str, datetime | None]:
     disputed, proposed = facts.disputed_at, facts.proposed_at
     return {
         "challenge": facts.expires_at,
-        "commit": disputed and disputed + COMMIT_PERIOD,
-        "reveal": disputed and disputed + COMMIT_PERIOD + REVEAL_PERIOD,
-        "stale": proposed and proposed + STALE_AFTER,
+        "commit": disputed and later(disputed, COMMIT_PERIOD),
+        "reveal": disputed and later(disputed, COMMIT_PERIOD + REVEAL_PERIOD),
+        "stale": proposed and later(proposed, STALE_AFTER),
     }
 
 

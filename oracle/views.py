@@ -1,12 +1,9 @@
 """REST endpoints of oracle questions."""
 
-from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
@@ -28,16 +25,12 @@ class QuestionRead(ChainReadMixin):
 
     serializer_class = QuestionSerializer
 
-    @cached_property
-    def chain_time(self) -> datetime:
-        return (self.checkpoint.block_timestamp if self.checkpoint else None) or timezone.now()
-
     def get_queryset(self) -> QuerySet[Question]:
         timeline = Prefetch("timeline", QuestionEvent.objects.order_by("block_number", "log_index"))
         return Question.objects.prefetch_related("votes", timeline)
 
     def serialized(self, questions: list[Question]) -> Any:
-        context = self.get_serializer_context() | {"chain_time": self.chain_time, "markets": markets_of(questions)}
+        context = self.get_serializer_context() | {"markets": markets_of(questions)}
         return QuestionSerializer(questions, many=True, context=context).data
 
 

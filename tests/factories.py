@@ -175,6 +175,7 @@ def _fund(market: Market, at: dict[str, Any]) -> None:
         market=market,
         fee=market.fee,
         total_shares=max(market.reserves),
+        reserves=market.reserves,
         block_number=market.block_number,
         created_at=market.created_at,
     )

@@ -215,10 +215,7 @@ class Truth:
                 [prod(r for j, r in enumerate(reserves) if j != i) for i in range(len(reserves))] if reserves else []
             )
             expected = [float(Fraction(weight, sum(weights))) for weight in weights] if any(weights) else None
-            close = (served["prices"] is None) == (expected is None) and all(
-                abs(ours - theirs) <= 1e-15 for ours, theirs in zip(served["prices"] or (), expected or (), strict=True)
-            )
-            if not close:
+            if served["prices"] != expected:
                 yield f"prices of {event['marketId']}: {served['prices']}, by the formula {expected}"
 
 

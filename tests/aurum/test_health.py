@@ -132,7 +132,13 @@ def test_other_paths_are_no_probes(client: Client, path: str) -> None:
 
 
 def test_probes_are_only_read(client: Client) -> None:
-    problem_of(client.post("/health"), 404)
+    answer = client.post("/health")
+    assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD")
+
+
+def test_pages_of_the_frontend_may_ask(client: Client) -> None:
+    answer = client.get("/health/live", headers={"Origin": "http://localhost:5173"})
+    assert answer["Access-Control-Allow-Origin"] == "http://localhost:5173"
 
 
 def test_an_answer_bears_the_request_id(client: Client) -> None:

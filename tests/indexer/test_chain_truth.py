@@ -219,8 +219,58 @@ def test_the_condition_used_in_other_ways(chain: tuple[Web3, Deployment], action
     assert Truth(*chain).differences() == []
     held = Position.objects.filter(user_address=user.lower()).order_by("outcome_index")
     assert [position.amount for position in held] == [1000, 100, 100]
-    splits = HistoryEntry.objects.filter(user_address=user.lower(), type="split")
-    assert [entry.amount for entry in splits] == [100]
+    entries = HistoryEntry.objects.filter(user_address=user.lower()).order_by("block_number")
+    assert [(entry.type, entry.outcome, entry.amount, entry.collateral_amount) for entry in entries] == [
+        ("split", 0, 900, None),
+        ("split", None, 100, 100),
+    ]
+
+
+def test_what_a_deeper_split_burns_is_not_redeemed_again(chain: tuple[Web3, Deployment], actions: Actions) -> None:
+    """Outcome tokens split under another condition are gone; a redemption of the rest pays for the rest alone."""
+    market, deeper = actions.create_market("First?"), actions.create_market("Deeper?")
+    trader = actions.accounts[1]
+    wallet = actions.deploy_wallet(trader)
+    with actions.through(wallet):
+        actions.split(market, 100, sender=wallet)
+    actions.void(market)
+    tokens, read = actions.conditional_tokens, actions.conditional_tokens.functions
+    collection = read.getCollectionId(bytes(32), market.condition_id, 1).call()
+    arguments = [market.collateral, collection, deeper.condition_id, [1, 2], 60]
+    with actions.through(wallet):
+        actions.transact(tokens, "splitPosition", arguments, sender=wallet)
+        actions.redeem(market, sender=wallet)
+
+    index_once(chain[1])
+
+    assert Truth(*chain).differences() == []
+    entries = HistoryEntry.objects.filter(user_address=wallet.lower()).order_by("block_number", "log_index", "sequence")
+    assert [(entry.type, entry.outcome, entry.amount, entry.collateral_amount) for entry in entries] == [
+        ("split", None, 100, 100),
+        ("merge", 0, 60, None),
+        ("redeem", 0, 40, 20),
+        ("redeem", 1, 100, 50),
+    ]
+
+
+def test_liquidity_is_the_funders_though_a_share_is_given_away(
+    chain: tuple[Web3, Deployment], actions: Actions
+) -> None:
+    market = actions.deploy_amm(actions.create_market())
+    trader, friend = actions.accounts[1:3]
+    wallet = actions.deploy_wallet(trader)
+    with actions.through(wallet):
+        actions.add_funding(market, 5_000_000, sender=wallet)
+        actions.transfer_shares(market, 1, sender=wallet, to=friend)
+
+    index_once(chain[1])
+
+    assert Truth(*chain).differences() == []
+    added = HistoryEntry.objects.filter(type="add_liquidity").order_by("block_number")
+    assert [(entry.user_address, entry.collateral_amount) for entry in added] == [
+        (actions.admin.lower(), 10_000_000_000),
+        (wallet.lower(), 5_000_000),
+    ]
 
 
 @pytest.mark.parametrize("batch_size", ["1", "1000"])

@@ -155,7 +155,7 @@ def test_the_timeline_is_in_chain_order(client: Client) -> None:
         (timedelta(0), "proposed", ["dispute", "void"]),
         (2 * HOUR - timedelta(seconds=1), "proposed", ["dispute", "void"]),
         (2 * HOUR, "resolvable", ["finalize", "void"]),
-        (timedelta(days=8), "resolvable", ["propose", "void"]),
+        (timedelta(days=8), "registered", ["propose", "void"]),
     ],
 )
 def test_the_state_is_that_of_the_indexed_blocks_time(

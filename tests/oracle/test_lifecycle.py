@@ -1,6 +1,6 @@
 """States of a question at every boundary, in Python and in SQL."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ DAY = timedelta(days=1)
 # A proposal at START with a challenge period of two hours; a dispute one hour later.
 EXPIRES = START + 2 * HOUR
 DISPUTED = START + HOUR
+LAST = datetime(9999, 12, 31, 23, 59, 57, tzinfo=UTC)
 PROPOSAL = {"proposed_at": START, "expires_at": EXPIRES}
 DISPUTE = PROPOSAL | {"disputed_at": DISPUTED}
 
@@ -27,7 +28,11 @@ TRUTH: list[tuple[str, dict[str, datetime], datetime, State]] = [
     ("just proposed", PROPOSAL, START, State.PROPOSED),
     ("a second before the period ends", PROPOSAL, EXPIRES - SECOND, State.PROPOSED),
     ("the period has ended", PROPOSAL, EXPIRES, State.RESOLVABLE),
-    ("long after", PROPOSAL, EXPIRES + 30 * DAY, State.RESOLVABLE),
+    ("a moment before it is stale", PROPOSAL, START + 7 * DAY, State.RESOLVABLE),
+    ("stale: it waits for another proposal", PROPOSAL, START + 7 * DAY + SECOND, State.REGISTERED),
+    ("stale while disputed", DISPUTE, START + 7 * DAY + SECOND, State.REGISTERED),
+    ("proposed in the chain's last days", {"proposed_at": LAST, "expires_at": LAST}, LAST, State.RESOLVABLE),
+    ("disputed in the chain's last days", {"proposed_at": LAST, "disputed_at": LAST}, LAST, State.COMMITTING),
     ("just disputed", DISPUTE, DISPUTED, State.COMMITTING),
     ("disputed, challenge period over", DISPUTE, EXPIRES, State.COMMITTING),
     ("a second before commits end", DISPUTE, DISPUTED + DAY - SECOND, State.COMMITTING),

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
+from indexer.heads import HeadSubscription
 from indexer.management.configured import configured_deployment, configured_leadership, configured_rpc
 from indexer.reorg import BelowFinality
 from indexer.runner import GaveUp, Progress, Runner, WrongChain
@@ -27,8 +28,14 @@ class Command(BaseCommand):
 
     def handle(self, *, once: bool, from_block: int | None, to_block: int | None, **options: Any) -> None:
         stop = threading.Event()
+        heads = HeadSubscription(settings.RPC_WS_URLS)
+
+        def end(*_: object) -> None:
+            stop.set()
+            heads.wake()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, end)
         leadership = configured_leadership()
         runner = Runner(
             rpc=configured_rpc(stop),
@@ -38,15 +45,17 @@ class Command(BaseCommand):
             poll_interval=settings.INDEXER_POLL_INTERVAL / 1000,
             confirmations=settings.INDEXER_CONFIRMATIONS,
             stop=stop,
+            heads=heads,
             from_block=from_block,
             to_block=to_block,
             progress=_progress_bar() if sys.stderr.isatty() else Progress(report=_log_progress),
         )
         try:
-            if once:
-                runner.sync_once()
-            else:
-                runner.follow()
+            with heads:
+                if once:
+                    runner.sync_once()
+                else:
+                    runner.follow()
         except (WrongChain, BelowFinality, GaveUp) as error:
             raise CommandError(str(error)) from None
         finally:
