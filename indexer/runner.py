@@ -22,6 +22,7 @@ from indexer.ledger import CheckpointMoved, Ledger, known_blocks
 from indexer.models import IndexerStatus
 from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.reorg import find_fork
+from indexer.repair import run_due_repairs
 from indexer.rpc import Rpc, RpcError
 from markets.chaintime import from_seconds
 from markets.models import Amm, Checkpoint
@@ -143,8 +144,13 @@ class Runner:
             if fork is None:
                 self._raise_finality(checkpoint, *finality)
                 if target <= checkpoint.block_number:
+                    if self._repair():
+                        checkpoint = Checkpoint.objects.get()
+                        continue
                     break
             checkpoint = self._advance(checkpoint, fork, target)
+            if self._repair():
+                checkpoint = Checkpoint.objects.get()
             self.progress.report(checkpoint.block_number + 1 - first, target + 1 - first, checkpoint.event_count)
         self.progress.finish()
         return self.to_block is not None and checkpoint.block_number >= self.to_block
@@ -162,6 +168,10 @@ class Runner:
         checkpoint = self._ledger().replace_branch(batch, fork=fork, after=checkpoint)
         self._note_reorganisation(replaced)
         return checkpoint
+
+    def _repair(self) -> bool:
+        """One step of what contradictions or operators have asked for; true while there is more of it."""
+        return run_due_repairs(self.rpc, self._ledger(), batch_size=self.batch_size)
 
     def _ledger(self) -> Ledger:
         return Ledger(contracts=self.deployment.contracts, may_write=self.leadership.check_in_transaction)
