@@ -18,9 +18,14 @@ from markets.reading import ChainReadMixin
 
 
 class EndpointSerializer(serializers.Serializer):
+    """A node, by its host alone: its URL may hold a key. Latency in milliseconds."""
+
     host = serializers.CharField()
     healthy = serializers.BooleanField()
-    last_error = serializers.CharField()
+    quarantined_until = serializers.CharField(allow_null=True)
+    failures = serializers.IntegerField()
+    last_error = serializers.CharField(allow_blank=True)
+    latency_ms = serializers.IntegerField(allow_null=True)
 
 
 class IndexerStatusSerializer(serializers.Serializer):
@@ -38,6 +43,9 @@ class IndexerStatusSerializer(serializers.Serializer):
     lag_seconds = serializers.IntegerField(allow_null=True)
     events = serializers.IntegerField()
     failed_events = serializers.IntegerField()
+    reorganisations = serializers.IntegerField()
+    last_reorganisation_at = serializers.DateTimeField(allow_null=True)
+    last_reorganisation_depth = serializers.IntegerField(allow_null=True)
     last_error = serializers.CharField(allow_null=True)
     last_error_at = serializers.DateTimeField(allow_null=True)
     heartbeat_at = serializers.DateTimeField(allow_null=True)

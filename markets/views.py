@@ -20,6 +20,7 @@ ADDRESS = OpenApiParameter("address", OpenApiTypes.STR, "path", description="0x 
 class MarketList(ChainReadMixin, generics.ListAPIView):
     """All markets, newest first unless ordered otherwise."""
 
+    queryset = Market.objects.none()
     serializer_class = serializers.MarketSerializer
     filterset_class = filters.MarketFilter
     ordering = ("-created_at", "id")

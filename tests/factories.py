@@ -88,7 +88,16 @@ def make_status(**overrides: Any) -> IndexerStatus:
         "heartbeat_at": datetime.now(tz=UTC),
         "head_block": 1_000_000,
         "head_timestamp": START + timedelta(days=1),
-        "endpoints": [{"host": "rpc.example", "healthy": True, "last_error": ""}],
+        "endpoints": [
+            {
+                "host": "rpc.example",
+                "healthy": True,
+                "quarantined_until": None,
+                "failures": 0,
+                "last_error": "",
+                "latency_ms": 12,
+            }
+        ],
     }
     return IndexerStatus.objects.create(**columns | overrides)
 

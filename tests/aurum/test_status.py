@@ -55,10 +55,22 @@ def indexer_status(heartbeat: datetime) -> dict[str, Any]:
         "lagSeconds": 12,
         "events": 12,
         "failedEvents": 3,
+        "reorganisations": 0,
+        "lastReorganisationAt": None,
+        "lastReorganisationDepth": None,
         "lastError": "the node answered 503",
         "lastErrorAt": "2026-01-01T00:00:00Z",
         "heartbeatAt": f"{heartbeat:%Y-%m-%dT%H:%M:%SZ}",
-        "endpoints": [{"host": "rpc.example", "healthy": True, "lastError": ""}],
+        "endpoints": [
+            {
+                "host": "rpc.example",
+                "healthy": True,
+                "quarantinedUntil": None,
+                "failures": 0,
+                "lastError": "",
+                "latencyMs": 12,
+            }
+        ],
     }
 
 
@@ -101,6 +113,8 @@ def test_before_anything_is_indexed(client: Client) -> None:
         "finalizedBlock",
         "lagBlocks",
         "lagSeconds",
+        "lastReorganisationAt",
+        "lastReorganisationDepth",
         "lastError",
         "lastErrorAt",
         "heartbeatAt",
