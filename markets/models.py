@@ -1,6 +1,6 @@
 """What the chain's events add up to. Amounts are in base units of the market's collateral, fees fractions of 1e18.
 
-Rows are written by projections.py alone, and their ids follow from what names them on chain (identity.py). Times are
+Rows are written by projections alone, and their ids follow from what names them on chain (identity.py). Times are
 block times. `MarketMetadata` is the exception: people write it, and a re-index leaves it alone.
 """
 

@@ -1,0 +1,67 @@
+"""What the projections share: the rows an event speaks of, and bounds on what it says."""
+
+from markets.book import ApplyError, Book, LogPosition
+from markets.identity import row_id
+from markets.models import Amm, HistoryEntry, LiquidityShare, Market, Position
+
+ZERO_ADDRESS = "0x" + "00" * 20
+ZERO_BYTES32 = "0x" + "00" * 32
+MAX_OUTCOMES = 256  # ConditionalTokens.sol, prepareCondition
+MAX_AMOUNT = 2**256 - 1
+
+
+def bounded(value: int, maximum: int, what: str) -> int:
+    if value > maximum:
+        raise ApplyError(f"{value} {what}, where {maximum} is the most")
+    return value
+
+
+def known_market(book: Book, market_id: str) -> Market:
+    market = book.get(Market, row_id("market", market_id))
+    if market is None:
+        raise ApplyError(f"no market {market_id}")
+    return market
+
+
+def market_of(book: Book, condition_id: str, collateral_token: str, parent_collection_id: str) -> Market | None:
+    """The market whose tokens a split, merge or redemption concerns; waits for it where there is none yet.
+
+    The same condition serves other collaterals and deeper collections: those are no outcomes of ours.
+    """
+    key = f"condition:{condition_id}"
+    if parent_collection_id != ZERO_BYTES32 or not is_claimed(book, key):
+        return None
+    markets = book.markets_of_condition(condition_id)
+    found = next((market for market in markets if market.collateral_token == collateral_token), None)
+    if found is None:
+        book.waits.add(key)
+    return found
+
+
+def is_claimed(book: Book, key: str) -> bool:
+    return book.only is None or key in book.only
+
+
+def announced_amm(book: Book, at: LogPosition) -> Amm:
+    amm = amm_at(book, at.address)
+    if amm is None:
+        raise ApplyError(f"AMM {at.address} was not announced")
+    return amm
+
+
+def amm_at(book: Book, address: str) -> Amm | None:
+    return book.get(Amm, row_id("amm", address))
+
+
+def position_of(book: Book, market_id: str, outcome: int, holder: str) -> Position | None:
+    return book.get(Position, row_id("position", market_id, outcome, holder))
+
+
+def shares_of(book: Book, amm: Amm, holder: str) -> LiquidityShare | None:
+    return book.get(LiquidityShare, row_id("liquidity_share", amm.address, holder))
+
+
+def remember(book: Book, at: LogPosition, **columns: object) -> HistoryEntry:
+    sequence = columns.setdefault("sequence", 0)
+    entry_id = row_id("history", at.transaction_hash, at.log_index, columns["type"], sequence)
+    return book.append(HistoryEntry(id=entry_id, **columns, **at.emitted()))
