@@ -12,7 +12,7 @@ ifneq ($(words $(CURDIR)),1)
 $(error "$(CURDIR)" has a space in it, and the embedded PostgreSQL can't start there: move the folder)
 endif
 
-.PHONY: help install run stop reset test lint format check
+.PHONY: help install run stop reset test faults lint format check
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ test: install ## run the tests; ARGS="-k prices -x" goes to pytest
 	$(VENV_PYTHON) -m aurum.embedded_postgres stop "$(TEST_POSTGRES)"; exit $$code
 
 # mypy's Django plugin loads the settings, which would start the embedded database.
+# Failing nodes, replaced branches and crashes, by seed; a seed that fails is named, and repeats the same.
+faults: SEEDS ?= 100
+faults: install ## simulate failing nodes and crashes; SEEDS=1000 for more than CI does
+	@SEEDS=$(SEEDS) $(MAKE) --no-print-directory test ARGS="tests/faults $(ARGS)"
+
 lint: install ## ruff and mypy
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .

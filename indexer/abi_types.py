@@ -7,6 +7,7 @@ writing is canonical: padding must be zero, offsets and lengths must lie inside 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from eth_hash.auto import keccak
@@ -29,10 +30,15 @@ class Parameter:
     @property
     def field(self) -> str:
         """The name in Python: `marketId` is `market_id`; `from` and `to` are words that Python or readers need."""
-        return RENAMED.get(self.name) or re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", self.name).lower()
+        return _python_name(self.name)
 
 
 RENAMED = {"from": "sender", "to": "receiver"}
+
+
+@cache  # of the few names that our events have
+def _python_name(name: str) -> str:
+    return RENAMED.get(name) or re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

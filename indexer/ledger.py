@@ -20,6 +20,7 @@ from indexer.position_ids import stored_position_ids
 from indexer.reorg import BelowFinality
 from markets.book import Book
 from markets.chaintime import from_seconds
+from markets.copying import insert
 from markets.models import Channel, Checkpoint
 from markets.reverting import announce_reverted, reverted_by
 
@@ -115,7 +116,7 @@ def _extend(checkpoint: Checkpoint, batch: Batch) -> None:
         found |= _apply_and_write(checkpoint, list(block), batch.contracts)
     settle(checkpoint, found, block_number=batch.last.number)
     headers = [batch.headers[number] for number in sorted({entry.at.block_number for entry in entries})]
-    IndexedBlock.objects.bulk_create(map(block_row, headers), batch_size=WRITE_SIZE)
+    insert(IndexedBlock, [block_row(header) for header in headers])
     undo.forget_final(checkpoint.finalized_block)
     checkpoint.event_count += len(entries)
     checkpoint.published_block = max(checkpoint.published_block, batch.last.number)
@@ -136,11 +137,11 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
         for model in PROJECTIONS:
             undo.capture(undo_block, model, book.changed_ids(model))
     new = [entry.row for entry in entries if entry.stored is None]
-    IndexedEvent.objects.bulk_create(new, batch_size=WRITE_SIZE)
+    insert(IndexedEvent, new)
     for entry in (*entries, *waits.claimed):
         if entry.stored is not None and entry.stored != entry.outcome:
             entry.row.save(update_fields=["event_data", "processed", "error"])
-    WaitingEvent.objects.bulk_create(waits.rows(), batch_size=WRITE_SIZE)
+    insert(WaitingEvent, waits.rows())
     book.write(WRITE_ORDER)
     return found
 

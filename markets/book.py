@@ -16,11 +16,11 @@ from uuid import UUID
 from django.db import connection, models
 
 from markets.chaintime import from_seconds
+from markets.copying import insert, upsert
 from markets.identity import row_id
 from markets.models import Channel, Market, OutboxMessage
 
 Row = TypeVar("Row", bound=models.Model)
-WRITE_SIZE = 1000  # rows a statement
 
 
 class ApplyError(Exception):
@@ -227,19 +227,11 @@ class Book:
         """
         for model in order:
             ids = self._written.pop(model, set())
-            rows = [self._rows[model][pk] for pk in sorted(ids)]
-            columns = [column.name for column in model._meta.concrete_fields if not column.primary_key]
-            model._default_manager.bulk_create(
-                rows,  # type: ignore[arg-type]
-                batch_size=WRITE_SIZE,
-                update_conflicts=True,
-                unique_fields=["id"],
-                update_fields=columns,
-            )
+            upsert(model, [self._rows[model][pk] for pk in sorted(ids)])  # type: ignore[misc]
         if any(self._written.values()):
             raise RuntimeError(f"tables missing from the write order: {[model.__name__ for model in self._written]}")
         if self.messages:
-            OutboxMessage.objects.bulk_create(self.messages, batch_size=WRITE_SIZE)
+            insert(OutboxMessage, self.messages)
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_notify('outbox', '')")
         self.messages = []
