@@ -156,13 +156,13 @@ class Runner:
         return self.to_block is not None and checkpoint.block_number >= self.to_block
 
     def _advance(self, checkpoint: Checkpoint, fork: Header | None, target: int) -> Checkpoint:
-        """One batch behind the checkpoint; or, where the chain parted at `fork`, the whole branch that replaces it."""
+        """One batch behind the checkpoint; behind `fork`, where the chain parted: it replaces what stands above."""
+        last = min(checkpoint.block_number + self.batch_size, target)
         if fork is None:
-            last = min(checkpoint.block_number + self.batch_size, target)
             batch = self._fetch(checkpoint, checkpoint.block_number + 1, last, checkpoint.block_hash)
             return self._ledger().append(batch, after=checkpoint)
         # First the replacement, then the swap: what was deleted from the node can't be read again.
-        batch = self._fetch(checkpoint, fork.number + 1, target, fork.hash)
+        batch = self._fetch(checkpoint, fork.number + 1, last, fork.hash)
         replaced = checkpoint.block_number - fork.number
         logger.warning("reorganisation: %d blocks above %d are replaced", replaced, fork.number)
         checkpoint = self._ledger().replace_branch(batch, fork=fork, after=checkpoint)
