@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 MARKET_ID = re.compile(r"0x[0-9a-fA-F]{64}")
 CHANNELS = {"market": feeds.market_channel, "prices": feeds.prices_channel}
 MAX_SUBSCRIPTIONS = 100
+SERVER_ERROR = 1011
 TRY_AGAIN_LATER = 1013  # the close code for a consumer that can't keep up
 
 
@@ -101,9 +102,15 @@ class FeedConsumer(AsyncWebsocketConsumer):
         self.subscriber.offer(json.dumps(answer, separators=(",", ":")))
 
     async def _send_frames(self) -> None:
-        while not self.subscriber.overflowed.is_set():
-            await self.send(text_data=await self.subscriber.frames.get())
-        await self.close(code=TRY_AGAIN_LATER)
+        code = TRY_AGAIN_LATER
+        try:
+            while not self.subscriber.overflowed.is_set():
+                await self.send(text_data=await self.subscriber.frames.get())
+        except Exception:
+            # A connection that nothing is sent on any more must not stay open and silent.
+            logger.exception("a frame could not be sent")
+            code = SERVER_ERROR
+        await self.close(code=code)
 
 
 def _parsed(text: str | None) -> dict[str, Any]:

@@ -158,6 +158,9 @@ def test_bad_frames_are_answered_and_the_connection_goes_on(market: ChainMarket,
         answer = receive(socket)
         assert (answer["type"], answer["code"]) == ("error", code), frame
         assert answer["message"]
+    # Half a surrogate pair is JSON, and comes back as it was.
+    socket.send('{"type":"nothing","id":"\\ud800"}')
+    assert receive(socket)["id"] == "\ud800"
     send(socket, type="subscribe", channel="prices", marketId=market_id(market))
     assert receive(socket)["type"] == "subscribed"
 
