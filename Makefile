@@ -12,7 +12,7 @@ ifneq ($(words $(CURDIR)),1)
 $(error "$(CURDIR)" has a space in it, and the embedded PostgreSQL can't start there: move the folder)
 endif
 
-.PHONY: help install run stop reset test faults lint format check
+.PHONY: help install run stop reset test faults bench lint format check
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ test: install ## run the tests; ARGS="-k prices -x" goes to pytest
 faults: SEEDS ?= 100
 faults: install ## simulate failing nodes and crashes; SEEDS=1000 for more than CI does
 	@SEEDS=$(SEEDS) $(MAKE) --no-print-directory test ARGS="tests/faults $(ARGS)"
+
+# A chain is generated once for each size, and kept in .data/bench. Nothing else should be busy meanwhile.
+bench: LOGS ?= 200000
+bench: $(PYTHON_STAMP) ## what the indexer costs; LOGS="200000 1000000" also compares the two
+	@exec $(VENV_PYTHON) -m tests.bench $(LOGS)
 
 lint: install ## ruff and mypy
 	$(VENV_PYTHON) -m ruff check .

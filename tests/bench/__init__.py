@@ -1,0 +1,1 @@
+"""`make bench`: what the indexer costs, beside the least that reading and storing the same logs can cost."""

@@ -1,0 +1,154 @@
+"""Processes that are started, timed and ended: their CPU and memory, and PostgreSQL's CPU meanwhile. Linux only.
+
+PostgreSQL's CPU is that of the whole server: backends, background workers, and those that have ended.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from aurum import embedded_postgres
+
+TICKS = os.sysconf("SC_CLK_TCK")  # of /proc, a second
+STOP_TIMEOUT = 30.0  # seconds in which a process must end when it is told to
+DATABASE = "bench"
+
+
+class Failed(Exception):
+    """A process of the benchmark ended with an error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What handling `log_count` logs took: seconds of time and of CPU, and megabytes (10^6 bytes) at the most."""
+
+    name: str
+    log_count: int
+    wall: float
+    own_cpu: float
+    database_cpu: float
+    peak: float
+
+    @property
+    def cpu(self) -> float:
+        """Seconds, of the process and of PostgreSQL."""
+        return self.own_cpu + self.database_cpu
+
+    @property
+    def logs_per_second(self) -> float:
+        """Logs in one CPU second of both."""
+        return self.log_count / self.cpu
+
+    def per_log(self, seconds: float) -> float:
+        """Microseconds for each log."""
+        return seconds / self.log_count * 1e6
+
+
+class Database:
+    """A PostgreSQL server of the benchmark's own, with an empty database; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> Self:
+        embedded_postgres.stop(self._folder)  # of a run that was killed
+        server = embedded_postgres.start(self._folder)
+        self._postmaster = int((self._folder / "postmaster.pid").read_text().split()[0])
+        try:
+            with psycopg.connect(server, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+                connection.execute(f"CREATE DATABASE {DATABASE}")
+        except BaseException:
+            embedded_postgres.stop(self._folder)
+            raise
+        self.url = server.replace("/postgres?", f"/{DATABASE}?")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        embedded_postgres.stop(self._folder)
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Runs one statement outside any transaction, and returns its rows."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    def cpu(self) -> float:
+        """Seconds that the server has used so far. A process that ends in between must not be counted twice."""
+        while True:
+            ended = _stat(self._postmaster)[15:17]
+            used = sum(sum(_stat(pid)[13:15]) for pid in (self._postmaster, *_children(self._postmaster)))
+            if _stat(self._postmaster)[15:17] == ended:
+                return (used + sum(ended)) / TICKS
+
+
+def _stat(pid: int) -> list[int]:
+    """The numbers of /proc/PID/stat, from 0 as in the manual's list from 1 on; zeros where it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return [0] * 52
+    _, _, behind_name = text.rpartition(")")
+    return [0, 0, 0, *map(int, behind_name.split()[1:])]
+
+
+def _children(parent: int) -> Iterator[int]:
+    for path in Path("/proc").glob("[0-9]*"):
+        if _stat(int(path.name))[3] == parent:
+            yield int(path.name)
+
+
+def measure(
+    name: str, arguments: Sequence[str], *, log_count: int, database: Database, environment: Mapping[str, str]
+) -> Cost:
+    """Runs `python ARGUMENTS` to its end and to what it leaves to PostgreSQL to write. Raises Failed.
+
+    The interpreter's start is part of it. Call from a small process: the peak of one that was just forked is its
+    parent's.
+    """
+    database_before, started = database.cpu(), monotonic()
+    with running(arguments, environment=environment) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise Failed(f"{' '.join(arguments)} ended with {process.returncode}")
+    database.execute("CHECKPOINT")
+    return Cost(
+        name=name,
+        log_count=log_count,
+        wall=monotonic() - started,
+        own_cpu=usage.ru_utime + usage.ru_stime,
+        database_cpu=database.cpu() - database_before,
+        peak=usage.ru_maxrss * 1024 / 1e6,
+    )
+
+
+@contextmanager
+def running(
+    arguments: Sequence[str], *, environment: Mapping[str, str], descriptors: Sequence[int] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`python ARGUMENTS` while the body runs; it is ended behind it unless it has ended by itself."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], env=environment, pass_fds=descriptors, stdout=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
