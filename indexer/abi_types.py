@@ -7,16 +7,21 @@ writing is canonical: padding must be zero, offsets and lengths must lie inside 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from eth_hash.auto import keccak
 
-WORD = 32
+FIRST = 2  # where the digits of a `0x` string begin
+WORD = 64  # digits of 32 bytes
 
 
 class DecodeError(ValueError):
     """The log does not carry what its event's signature says."""
+
+
+def _byte(place: int) -> int:
+    return (place - FIRST) // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,7 @@ def _python_name(name: str) -> str:
     return RENAMED.get(name) or re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Signature:
     """An event as Solidity declares it: `Name(type indexed name, …)`."""
 
@@ -58,7 +63,12 @@ class Signature:
             parameters.append(Parameter(type=words[0], name=words[-1], indexed="indexed" in words))
         return cls(name=name, parameters=tuple(parameters))
 
-    @property
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names on chain."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    @cached_property
     def topic0(self) -> str:
         """keccak of the canonical signature, lower-case hex."""
         canonical = f"{self.name}({','.join(parameter.type for parameter in self.parameters)})"
@@ -70,62 +80,38 @@ class Signature:
         return 1 + sum(parameter.indexed for parameter in self.parameters)
 
 
-class Reader:
-    """Reads one log's data. Every byte of it may be claimed once, so that aliased offsets cannot multiply the work."""
+# --- one word: 64 hexadecimal digits from `start` on ------------------------------------------------------------------
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self._unclaimed = len(data)
-
-    def claim(self, start: int, length: int) -> bytes:
-        """The bytes from `start`, which must exist."""
-        end = start + length
-        if end > len(self.data):
-            raise DecodeError(f"the data ends at byte {len(self.data)}, byte {end} is needed")
-        self._unclaimed -= length
-        if self._unclaimed < 0:
-            raise DecodeError("the data is referred to more than once")
-        return self.data[start:end]
-
-    def uint(self, start: int) -> int:
-        """One word as an unsigned integer."""
-        return int.from_bytes(self.claim(start, WORD), "big")
-
-    def length(self, start: int) -> int:
-        """A length or offset: a word that can't exceed the data."""
-        value = self.uint(start)
-        if value > len(self.data):
-            raise DecodeError(f"a length or offset of {value} lies outside the data")
-        return value
+NO_BITS = "0" * 24
 
 
-def read_address(word: bytes) -> str:
+def read_address(text: str, start: int) -> str:
     """An address: 12 zero bytes and 20 of its own."""
-    if any(word[:12]):
+    if text[start : start + 24] != NO_BITS:
         raise DecodeError("an address has bits above its 160")
-    return "0x" + word[12:].hex()
+    return "0x" + text[start + 24 : start + WORD]
 
 
-def read_bool(word: bytes) -> bool:
+def read_bool(text: str, start: int) -> bool:
     """A bool: 0 or 1."""
-    value = int.from_bytes(word, "big")
+    value = int(text[start : start + WORD], 16)
     if value > 1:
         raise DecodeError("a bool is neither 0 nor 1")
     return bool(value)
 
 
-def read_uint256(word: bytes) -> int:
+def read_uint256(text: str, start: int) -> int:
     """An unsigned integer up to 2^256 - 1."""
-    return int.from_bytes(word, "big")
+    return int(text[start : start + WORD], 16)
 
 
-def read_bytes32(word: bytes) -> str:
+def read_bytes32(text: str, start: int) -> str:
     """32 bytes as lower-case hex."""
-    return "0x" + word.hex()
+    return "0x" + text[start : start + WORD]
 
 
 # Types of one word; these can be topics too.
-STATIC: dict[str, Callable[[bytes], Any]] = {
+STATIC: dict[str, Callable[[str, int], Any]] = {
     "address": read_address,
     "bool": read_bool,
     "uint256": read_uint256,
@@ -133,28 +119,58 @@ STATIC: dict[str, Callable[[bytes], Any]] = {
 }
 
 
+# --- what lies behind an offset ---------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Reads one log's data, in hex. Every byte of it may be claimed once: aliased offsets cannot multiply the work."""
+
+    def __init__(self, data: str) -> None:
+        self.data = data
+        self._unclaimed = len(data) - FIRST
+
+    def claim(self, start: int, length: int) -> int:
+        """The end of `length` digits from `start`, all of which must exist."""
+        end = start + length
+        if end > len(self.data):
+            raise DecodeError(f"the data ends at byte {_byte(len(self.data))}, byte {_byte(end)} is needed")
+        self._unclaimed -= length
+        if self._unclaimed < 0:
+            raise DecodeError("the data is referred to more than once")
+        return end
+
+    def length(self, start: int) -> int:
+        """A length or offset in bytes: a word that can't exceed the data."""
+        value = int(self.data[start : self.claim(start, WORD)], 16)
+        if value > len(self.data):
+            raise DecodeError(f"a length or offset of {value} lies outside the data")
+        return value
+
+
 def read_string(reader: Reader, start: int) -> str:
     """A string. Bytes that are no UTF-8, and NUL (which PostgreSQL text cannot hold), become U+FFFD.
 
     Nothing is lost: the log's own data is stored beside it.
     """
-    size = reader.length(start)
-    text = reader.claim(start + WORD, size).decode("utf-8", errors="replace")
+    size = 2 * reader.length(start)
+    start += WORD
+    text = bytes.fromhex(reader.data[start : reader.claim(start, size)]).decode("utf-8", errors="replace")
     return text.replace("\x00", "\ufffd")
 
 
 def read_uint256_array(reader: Reader, start: int) -> tuple[int, ...]:
     """A `uint256[]`."""
-    count = reader.length(start)
-    body = reader.claim(start + WORD, count * WORD)
-    return tuple(int.from_bytes(body[at : at + WORD], "big") for at in range(0, len(body), WORD))
+    size = WORD * reader.length(start)
+    start += WORD
+    data = reader.data
+    return tuple([int(data[at : at + WORD], 16) for at in range(start, reader.claim(start, size), WORD)])
 
 
 def read_string_array(reader: Reader, start: int) -> tuple[str, ...]:
     """A `string[]`: offsets count from the first byte behind the length."""
     count = reader.length(start)
     heads = start + WORD
-    return tuple(read_string(reader, heads + reader.length(heads + index * WORD)) for index in range(count))
+    return tuple(read_string(reader, heads + 2 * reader.length(heads + index * WORD)) for index in range(count))
 
 
 DYNAMIC: dict[str, Callable[[Reader, int], Any]] = {
@@ -164,21 +180,41 @@ DYNAMIC: dict[str, Callable[[Reader, int], Any]] = {
 }
 
 
-def read_parameters(signature: Signature, topics: tuple[str, ...], data: bytes) -> dict[str, Any]:
-    """Every parameter of one log by its Python name. Raises DecodeError."""
-    if len(topics) != signature.topic_count:
-        raise DecodeError(f"{signature.name} has {signature.topic_count} topics, the log has {len(topics)}")
-    reader = Reader(data)
-    indexed = iter(topics[1:])
-    values: dict[str, Any] = {}
-    head = 0
-    for parameter in signature.parameters:
-        if parameter.indexed:
-            values[parameter.field] = STATIC[parameter.type](bytes.fromhex(next(indexed)[2:]))
-            continue
-        if parameter.type in STATIC:
-            values[parameter.field] = STATIC[parameter.type](reader.claim(head, WORD))
-        else:
-            values[parameter.field] = DYNAMIC[parameter.type](reader, reader.length(head))
-        head += WORD
-    return values
+# --- a log ------------------------------------------------------------------------------------------------------------
+
+
+class ParameterReader:
+    """Reads the parameters of one event. Where each stands is worked out once, for the event's signature."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._name = signature.name
+        self._topic_count = signature.topic_count
+        # What each parameter is read with: its topic, or None and the place of its head; static, dynamic or neither.
+        self._steps: list[tuple[int, int, Callable[[str, int], Any] | None, Callable[[Reader, int], Any] | None]] = []
+        topic, head = 1, FIRST
+        for parameter in signature.parameters:
+            static, dynamic = STATIC.get(parameter.type), DYNAMIC.get(parameter.type)
+            if parameter.indexed:
+                self._steps.append((topic, FIRST, static, None))
+                topic += 1
+            else:
+                self._steps.append((0, head, static, dynamic))
+                head += WORD
+        self._heads = head
+
+    def read(self, topics: tuple[str, ...], data: str) -> list[Any]:
+        """The values in the signature's order. Raises DecodeError."""
+        if len(topics) != self._topic_count:
+            raise DecodeError(f"{self._name} has {self._topic_count} topics, the log has {len(topics)}")
+        reader = Reader(data)
+        reader.claim(FIRST, self._heads - FIRST)
+        values = []
+        for topic, start, static, dynamic in self._steps:
+            if static is not None:
+                values.append(static(topics[topic] if topic else data, start))
+            elif dynamic is not None:
+                offset = int(data[start : start + WORD], 16)
+                if offset > len(data):
+                    raise DecodeError(f"an offset of {offset} lies outside the data")
+                values.append(dynamic(reader, FIRST + 2 * offset))
+        return values

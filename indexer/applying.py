@@ -8,11 +8,14 @@ from django.db import DatabaseError
 from indexer import undo
 from indexer.decode import Contracts
 from indexer.entries import Entry, read_stored
+from indexer.events import ChainEvent
 from indexer.handlers import DEFINITIONS, apply_event
 from indexer.models import IndexedEvent, WaitingEvent
 from indexer.prefetch import prefetch
+from indexer.rows import StoredLog
+from indexer.rows import WaitingEvent as WaitingRow
 from markets.book import Book, TransactionScratch
-from markets.identity import row_id
+from markets.identity import event_row_id
 from markets.projections import transaction_ended
 
 
@@ -24,6 +27,7 @@ class Waits:
         self._contracts = contracts
         self._undo_block = undo_block
         self._new: dict[str, list[Entry]] = {}
+        self._is_empty = not WaitingEvent.objects.exists()
         self.claimed: list[Entry] = []
 
     def add(self, keys: Iterable[str], entry: Entry) -> None:
@@ -33,20 +37,25 @@ class Waits:
     def claim(self, keys: list[str]) -> list[Entry]:
         """The events that wait under these keys, in chain order, each once; they wait no more."""
         waiting = WaitingEvent.objects.filter(key__in=keys)
-        rows = list(IndexedEvent.objects.filter(waits__in=waiting).distinct().order_by("block_number", "log_index"))
-        if rows and self._undo_block is not None:
-            undo.capture(self._undo_block, WaitingEvent, waiting.values_list("id", flat=True))
-            undo.capture(self._undo_block, IndexedEvent, [row.id for row in rows])
-        waiting.delete()
-        entries = list(read_stored(rows, self._contracts))
-        self.claimed += entries
+        ids = [] if self._is_empty else list(waiting.values_list("id", "event_id"))
+        if ids:
+            events = sorted({str(event) for _, event in ids})
+            if self._undo_block is not None:
+                undo.capture(self._undo_block, WaitingEvent, [str(row_id) for row_id, _ in ids])
+                undo.capture(self._undo_block, IndexedEvent, events)
+            waiting.delete()
+            rows = StoredLog.table.load("id = ANY(%s::uuid[]) ORDER BY block_number, log_index", events)
+            self.claimed += read_stored(rows, self._contracts)
+            entries = self.claimed[-len(rows) :]
+        else:
+            entries = []
         new = {entry.row.id: entry for key in keys for entry in self._new.pop(key, [])}
         return entries + sorted(new.values(), key=lambda entry: (entry.at.block_number, entry.at.log_index))
 
-    def rows(self) -> list[WaitingEvent]:
+    def rows(self) -> list[WaitingRow]:
         """What still waits of the entries in hand."""
         return [
-            WaitingEvent(id=row_id("waiting", key, entry.row.id), key=key, event=entry.row)
+            WaitingRow(id=event_row_id("waiting", key, entry.row.id), key=key, event_id=entry.row.id)
             for key, entries in self._new.items()
             for entry in entries
         ]
@@ -57,15 +66,23 @@ def apply_entries(book: Book, entries: list[Entry], waits: Waits) -> None:
     prefetch(book, [(entry.at, entry.event) for entry in entries if entry.event is not None])
     for _, block in groupby(entries, key=lambda entry: entry.at.block_number):
         in_block = list(block)
-        for definition in DEFINITIONS:
-            for entry in in_block:
+        defining = [entry for entry in in_block if isinstance(entry.event, DEFINITIONS)]
+        for definition in DEFINITIONS if defining else ():
+            for entry in defining:
                 if isinstance(entry.event, definition):
                     _apply_one(book, entry, waits)
-        for _, in_transaction in groupby(in_block, key=lambda entry: entry.at.transaction_hash):
-            for entry in in_transaction:
-                if not isinstance(entry.event, DEFINITIONS):
-                    _apply_one(book, entry, waits)
-            transaction_ended(book)
+        _apply_transactions(book, in_block, waits, applied=DEFINITIONS if defining else ())
+
+
+def _apply_transactions(
+    book: Book, entries: list[Entry], waits: Waits, *, applied: tuple[type[ChainEvent], ...] = ()
+) -> None:
+    """Applies entries transaction by transaction, all but those of the classes `applied`."""
+    for _, in_transaction in groupby(entries, key=lambda entry: entry.at.transaction_hash):
+        for entry in in_transaction:
+            if not applied or not isinstance(entry.event, applied):
+                _apply_one(book, entry, waits)
+        transaction_ended(book)
 
 
 def _apply_one(book: Book, entry: Entry, waits: Waits) -> None:
@@ -79,7 +96,8 @@ def _apply_one(book: Book, entry: Entry, waits: Waits) -> None:
         entry.fail(error)
         return
     entry.succeed()
-    waits.add(book.waits, entry)
+    if book.waits:
+        waits.add(book.waits, entry)
     if book.claims:
         _apply_claimed(book, waits.claim(book.claims), frozenset(book.claims), waits)
 
@@ -87,8 +105,5 @@ def _apply_one(book: Book, entry: Entry, waits: Waits) -> None:
 def _apply_claimed(book: Book, claimed: list[Entry], keys: frozenset[str], waits: Waits) -> None:
     """Applies what waited for a market that is there now, as if it had been there; only its own rows move."""
     scratch, book.scratch, book.only = book.scratch, TransactionScratch(), keys
-    for _, in_transaction in groupby(claimed, key=lambda entry: entry.at.transaction_hash):
-        for entry in in_transaction:
-            _apply_one(book, entry, waits)
-        transaction_ended(book)
+    _apply_transactions(book, claimed, waits)
     book.scratch, book.only = scratch, None

@@ -9,9 +9,10 @@ from indexer import events, undo
 from indexer.applying import Waits
 from indexer.decode import Contracts
 from indexer.entries import Entry, read_stored
-from indexer.models import IndexedEvent, RepairRequest
-from indexer.position_ids import stored_position_ids
+from indexer.models import RepairRequest
+from indexer.position_ids import StoredPositionIds
 from indexer.prefetch import moves
+from indexer.rows import StoredLog
 from markets.book import Book, LogPosition
 from markets.ctf import position_id, single_outcome
 from markets.identity import row_id
@@ -19,14 +20,16 @@ from markets.invariants import (
     COMPLETE_SETS,
     ZERO_ADDRESS,
     Breach,
-    Move,
+    Moves,
     Redemption,
     Transaction,
     contradictions,
     outcome,
     unbalanced,
 )
-from markets.models import Amm, Checkpoint, Market, OutcomeToken, Position
+from markets.models import Checkpoint
+from markets.projections.lookups import amm_at
+from markets.rows import Amm, Market, OutcomeToken, Position
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +86,12 @@ def settle(checkpoint: Checkpoint, found: Found, *, block_number: int) -> None:
 
 
 def _mark_unbalanced(checkpoint: Checkpoint, touched: set[str], block_number: int) -> list[RepairRequest]:
-    book = Book(checkpoint.finality, stored_position_ids)
+    book = Book(checkpoint.finality, StoredPositionIds(), amms=())
     requests = {}
     for market_id, reason in unbalanced(touched):
         market = book.get(Market, row_id("market", market_id))
         if market is not None and market.suspect_since is None:
-            undo.capture(block_number, Market, [market.id])
+            undo.capture(block_number, Market.table.model, [market.id])
             book.change(market)
             market.suspect_since, market.suspect_reason = market.updated_at, reason
             requests[market_id] = RepairRequest(
@@ -116,26 +119,32 @@ def _claimed_transactions(waits: Waits, contracts: Contracts) -> Iterator[list[E
     """Whole transactions, of which some events waited for a market that is there now."""
     claimed = {entry.row.id: entry for entry in waits.claimed}
     if claimed:
+        blocks = sorted({entry.at.block_number for entry in claimed.values()})
         hashes = {entry.at.transaction_hash for entry in claimed.values()}
-        rows = IndexedEvent.objects.filter(transaction_hash__in=hashes).order_by("block_number", "log_index")
+        logs = StoredLog.table.load("block_number = ANY(%s) ORDER BY block_number, log_index", blocks)
+        rows = [row for row in logs if row.transaction_hash in hashes]
         yield from _transactions(claimed.get(entry.row.id, entry) for entry in read_stored(rows, contracts))
 
 
 def _breaches(book: Book, entries: list[Entry]) -> Iterator[Breach]:
     """What is wrong in one transaction: first what its events say of each other, then those that can't be true."""
     read = Transaction()
+    failed = False
     for entry in entries:
         if entry.event is not None:
+            failed = failed or not entry.row.processed
             reader = READERS.get(type(entry.event))
             if reader is not None:
                 reader(read, book, entry.at, entry.event)
+    if read.moved == read.said and not read.redemptions and not failed:
+        return
     at = entries[0].at
     markets = {redemption.market_id for redemption in read.redemptions}
     rows = {market_id: book.get(Market, row_id("market", market_id)) for market_id in markets}
     payouts = {market_id: row.payouts for market_id, row in rows.items() if row is not None}
     for market_id, reason in contradictions(read, payouts):
         reason = f"transaction {at.transaction_hash}: {reason}"
-        yield Breach(market_id=market_id, reason=reason, time=at.time, from_block=at.block_number)
+        yield Breach(market_id=market_id, reason=reason, time=at.timestamp, from_block=at.block_number)
     for entry in entries:
         if entry.event is not None and not entry.row.processed:
             yield from _failed(book, entry)
@@ -146,7 +155,7 @@ def _failed(book: Book, entry: Entry) -> Iterator[Breach]:
     last_line = entry.row.error.strip().rpartition("\n")[2]
     reason = f"{entry.row.event_name} in transaction {entry.at.transaction_hash} can't be true: {last_line}"
     for market in _concerned(book, entry):
-        yield Breach(market_id=market.market_id, reason=reason, time=entry.at.time, from_block=market.block_number)
+        yield Breach(market_id=market.market_id, reason=reason, time=entry.at.timestamp, from_block=market.block_number)
 
 
 def _concerned(book: Book, entry: Entry) -> list[Market]:
@@ -177,13 +186,14 @@ def _market(book: Book, event: SetEvent) -> Market | None:
 
 def _pool(book: Book, address: str, at: LogPosition) -> Amm | None:
     """The AMM at an address, if it was announced by then."""
-    amm = book.get(Amm, row_id("amm", address))
+    amm = amm_at(book, address)
     return amm if amm is not None and amm.block_number <= at.block_number else None
 
 
-def _note(counter: dict[Move, int], move: Move) -> None:
-    if move.amount > 0:
-        counter[move] = counter.get(move, 0) + 1
+def _note(moves: Moves, market_id: str, what: str, sender: str, receiver: str, amount: int) -> None:
+    if amount > 0:
+        move = (market_id, what, sender, receiver, amount)
+        moves[move] = moves.get(move, 0) + 1
 
 
 def _transfer(
@@ -196,7 +206,7 @@ def _transfer(
         token = book.get(OutcomeToken, row_id("outcome_token", id_))
         if token is not None:
             what = outcome(token.outcome_index)
-            _note(read.moved, Move(token.market_id, what, event.sender, event.receiver, amount))
+            _note(read.moved, token.market_id, what, event.sender, event.receiver, amount)
     if _pool(book, event.sender, at):
         read.pools.add(event.sender)
 
@@ -213,9 +223,9 @@ def _sets(read: Transaction, book: Book, at: LogPosition, event: events.Position
     ends = (ZERO_ADDRESS, holder) if made else (holder, ZERO_ADDRESS)
     for index in map(single_outcome, event.partition):
         if index is not None:
-            _note(read.said, Move(market.market_id, outcome(index), *ends, event.amount))
+            _note(read.said, market.market_id, outcome(index), *ends, event.amount)
     if _pool(book, holder, at):
-        _note(read.moved, Move(market.market_id, COMPLETE_SETS, *ends, event.amount))
+        _note(read.moved, market.market_id, COMPLETE_SETS, *ends, event.amount)
 
 
 def _nested(read: Transaction, book: Book, event: SetEvent, holder: str, amount: int, *, minted: bool) -> None:
@@ -224,7 +234,7 @@ def _nested(read: Transaction, book: Book, event: SetEvent, holder: str, amount:
     token = book.get(OutcomeToken, row_id("outcome_token", parent))
     if token is not None:
         ends = (ZERO_ADDRESS, holder) if minted else (holder, ZERO_ADDRESS)
-        _note(read.possible, Move(token.market_id, outcome(token.outcome_index), *ends, amount))
+        _note(read.possible, token.market_id, outcome(token.outcome_index), *ends, amount)
 
 
 def _redemption(read: Transaction, book: Book, at: LogPosition, event: events.PayoutRedemption) -> None:
@@ -252,8 +262,8 @@ def _buy(read: Transaction, book: Book, at: LogPosition, event: events.FPMMBuy) 
         return
     sets = event.investment_amount - event.fee_amount
     bought = outcome(event.outcome_index)
-    _note(read.said, Move(amm.market_id, COMPLETE_SETS, ZERO_ADDRESS, amm.address, sets))
-    _note(read.said, Move(amm.market_id, bought, amm.address, event.buyer, event.outcome_tokens_bought))
+    _note(read.said, amm.market_id, COMPLETE_SETS, ZERO_ADDRESS, amm.address, sets)
+    _note(read.said, amm.market_id, bought, amm.address, event.buyer, event.outcome_tokens_bought)
 
 
 def _sell(read: Transaction, book: Book, at: LogPosition, event: events.FPMMSell) -> None:
@@ -262,8 +272,8 @@ def _sell(read: Transaction, book: Book, at: LogPosition, event: events.FPMMSell
         return
     sets = event.return_amount + event.fee_amount
     sold = outcome(event.outcome_index)
-    _note(read.said, Move(amm.market_id, COMPLETE_SETS, amm.address, ZERO_ADDRESS, sets))
-    _note(read.said, Move(amm.market_id, sold, event.seller, amm.address, event.outcome_tokens_sold))
+    _note(read.said, amm.market_id, COMPLETE_SETS, amm.address, ZERO_ADDRESS, sets)
+    _note(read.said, amm.market_id, sold, event.seller, amm.address, event.outcome_tokens_sold)
 
 
 def _funding_added(read: Transaction, book: Book, at: LogPosition, event: events.FPMMFundingAdded) -> None:
@@ -272,10 +282,10 @@ def _funding_added(read: Transaction, book: Book, at: LogPosition, event: events
     if amm is None:
         return
     sets = max(event.amounts_added, default=0)
-    _note(read.said, Move(amm.market_id, COMPLETE_SETS, ZERO_ADDRESS, amm.address, sets))
+    _note(read.said, amm.market_id, COMPLETE_SETS, ZERO_ADDRESS, amm.address, sets)
     for index, amount in enumerate(event.amounts_added):
-        _note(read.said, Move(amm.market_id, outcome(index), amm.address, event.funder, sets - amount))
-    _note(read.said, Move(amm.market_id, _shares(amm), ZERO_ADDRESS, event.funder, event.shares_minted))
+        _note(read.said, amm.market_id, outcome(index), amm.address, event.funder, sets - amount)
+    _note(read.said, amm.market_id, _shares(amm), ZERO_ADDRESS, event.funder, event.shares_minted)
 
 
 def _funding_removed(read: Transaction, book: Book, at: LogPosition, event: events.FPMMFundingRemoved) -> None:
@@ -283,14 +293,14 @@ def _funding_removed(read: Transaction, book: Book, at: LogPosition, event: even
     if amm is None:
         return
     for index, amount in enumerate(event.amounts_removed):
-        _note(read.said, Move(amm.market_id, outcome(index), amm.address, event.funder, amount))
-    _note(read.said, Move(amm.market_id, _shares(amm), event.funder, ZERO_ADDRESS, event.shares_burnt))
+        _note(read.said, amm.market_id, outcome(index), amm.address, event.funder, amount)
+    _note(read.said, amm.market_id, _shares(amm), event.funder, ZERO_ADDRESS, event.shares_burnt)
 
 
 def _share_transfer(read: Transaction, book: Book, at: LogPosition, event: events.ShareTransfer) -> None:
     amm = _pool(book, at.address, at)
     if amm is not None:
-        _note(read.moved, Move(amm.market_id, _shares(amm), event.sender, event.receiver, event.value))
+        _note(read.moved, amm.market_id, _shares(amm), event.sender, event.receiver, event.value)
 
 
 def _shares(amm: Amm) -> str:

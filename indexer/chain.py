@@ -1,19 +1,24 @@
 """PURE. What a node says, checked before anything believes it: raw logs and block headers.
 
-Hashes, addresses and topics are lower-case `0x` strings; `data` is bytes; numbers are ints; times are Unix seconds.
+Hashes, addresses, topics and data are lower-case `0x` strings; numbers are ints; times are Unix seconds.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 HASH = re.compile(r"0x[0-9a-fA-F]{64}")
-ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 HEX_BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 BLOOM = re.compile(r"0x[0-9a-fA-F]{512}")
 MAX_BLOCK_NUMBER = 2**63 - 1  # a BIGINT column
+MAX_INDEX = 2**31 - 1  # an INTEGER column
+WORD_LENGTH = 66  # characters of 32 bytes
+ADDRESS_LENGTH = 42
+
+T = TypeVar("T")
 
 
 class MalformedAnswer(ValueError):
@@ -28,38 +33,87 @@ class BranchChanged(InconsistentAnswer):
     """The blocks do not follow on the one that the caller holds for their parent: perhaps a reorganisation."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
+class Log(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One log as a contract emitted it, with its place in the chain."""
 
     address: str
     topics: tuple[str, ...]
-    data: bytes
+    data: str
     block_number: int
     block_hash: str
     transaction_hash: str
     transaction_index: int
     log_index: int
 
-    @classmethod
-    def from_json(cls, answer: Any) -> "Log":
-        """Reads one item of `eth_getLogs`. Raises MalformedAnswer; a `removed` log is malformed where none may be."""
-        fields = _object(answer, "log")
-        topics = fields.get("topics")
-        if not isinstance(topics, list) or len(topics) > 4:
-            raise MalformedAnswer(f"a log's topics must be a list of at most four: {str(topics)[:80]!r}")
-        if fields.get("removed") not in (None, False):
+
+class _LogJson(msgspec.Struct, gc=False, rename="camel"):
+    """A log as a node writes it."""
+
+    address: str
+    topics: list[str]
+    data: str
+    block_number: str
+    block_hash: str
+    transaction_hash: str
+    transaction_index: str
+    log_index: str
+    removed: bool | None = None
+
+
+_LOGS = msgspec.json.Decoder(list[_LogJson])
+
+
+def read_logs(answer: bytes) -> list[Log]:
+    """Reads an answer of `eth_getLogs`. Raises MalformedAnswer; a `removed` log is malformed where none may be."""
+    read = _LogReader()
+    return [read(item) for item in decoded(answer, _LOGS, "logs")]
+
+
+class _LogReader:
+    """Checks the parts of logs. The logs of one answer share most of theirs: what was checked once is known."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, item: _LogJson) -> Log:
+        if item.removed:
             raise MalformedAnswer("the node served a log of an orphaned block (removed: true)")
-        return cls(
-            address=_hex(fields, "address", ADDRESS),
-            topics=tuple(_matched(topic, "topic", HASH) for topic in topics),
-            data=bytes.fromhex(_hex(fields, "data", HEX_BYTES)[2:]),
-            block_number=quantity(fields.get("blockNumber"), "blockNumber", MAX_BLOCK_NUMBER),
-            block_hash=_hex(fields, "blockHash", HASH),
-            transaction_hash=_hex(fields, "transactionHash", HASH),
-            transaction_index=quantity(fields.get("transactionIndex"), "transactionIndex", 2**31 - 1),
-            log_index=quantity(fields.get("logIndex"), "logIndex", 2**31 - 1),
+        if len(item.topics) > 4:
+            raise MalformedAnswer(f"a log's topics must be at most four, it has {len(item.topics)}")
+        words, numbers = self._words, self._numbers
+        block_number = numbers.get(item.block_number)
+        if block_number is None:
+            block_number = self._number(item.block_number, "blockNumber", MAX_BLOCK_NUMBER)
+        transaction_index = numbers.get(item.transaction_index)
+        if transaction_index is None or transaction_index > MAX_INDEX:
+            transaction_index = self._number(item.transaction_index, "transactionIndex", MAX_INDEX)
+        log_index = numbers.get(item.log_index)
+        if log_index is None or log_index > MAX_INDEX:
+            log_index = self._number(item.log_index, "logIndex", MAX_INDEX)
+        return Log(
+            address=self._addresses.get(item.address) or self._address(item.address),
+            topics=tuple([words.get(topic) or self._word(topic, "topic") for topic in item.topics]),
+            data=_hex_bytes(item.data),
+            block_number=block_number,
+            block_hash=words.get(item.block_hash) or self._word(item.block_hash, "blockHash"),
+            transaction_hash=words.get(item.transaction_hash) or self._word(item.transaction_hash, "transactionHash"),
+            transaction_index=transaction_index,
+            log_index=log_index,
         )
+
+    def _word(self, value: str, name: str) -> str:
+        checked = self._words[value] = _of_length(value, name, WORD_LENGTH)
+        return checked
+
+    def _address(self, value: str) -> str:
+        checked = self._addresses[value] = _of_length(value, "address", ADDRESS_LENGTH)
+        return checked
+
+    def _number(self, value: str, name: str, maximum: int) -> int:
+        checked = self._numbers[value] = quantity(value, name, maximum)
+        return checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +127,49 @@ class Header:
     logs_bloom: int | None = field(default=None, repr=False)
 
     @classmethod
-    def from_json(cls, answer: Any) -> "Header":
+    def from_json(cls, answer: bytes) -> "Header":
         """Reads one answer of `eth_getBlockByNumber`. Raises MalformedAnswer, also for null."""
-        fields = _object(answer, "block")
+        item = decoded(answer, _HEADER, "block")
         return cls(
-            number=quantity(fields.get("number"), "number", MAX_BLOCK_NUMBER),
-            hash=_hex(fields, "hash", HASH),
-            parent_hash=_hex(fields, "parentHash", HASH),
+            number=quantity(item.number, "number", MAX_BLOCK_NUMBER),
+            hash=_matched(item.hash, "hash", HASH),
+            parent_hash=_matched(item.parent_hash, "parentHash", HASH),
             # The last second that a PostgreSQL timestamp and a Python datetime both hold.
-            timestamp=quantity(fields.get("timestamp"), "timestamp", 253_402_300_799),
-            logs_bloom=None if fields.get("logsBloom") is None else int(_hex(fields, "logsBloom", BLOOM), 16),
+            timestamp=quantity(item.timestamp, "timestamp", 253_402_300_799),
+            logs_bloom=None if item.logs_bloom is None else int(_matched(item.logs_bloom, "logsBloom", BLOOM), 16),
         )
+
+
+class _HeaderJson(msgspec.Struct, gc=False, rename="camel"):
+    """A block as a node writes it; a pending one has neither number nor hash."""
+
+    number: str
+    hash: str
+    parent_hash: str
+    timestamp: str
+    logs_bloom: str | None = None
+
+
+_HEADER = msgspec.json.Decoder(_HeaderJson)
+_ANY = msgspec.json.Decoder()
+
+
+def parsed(answer: bytes) -> Any:
+    """The answer as Python values. Raises MalformedAnswer."""
+    return decoded(answer, _ANY, "JSON")
+
+
+def decoded(answer: bytes, decoder: "msgspec.json.Decoder[T]", what: str) -> T:
+    """The answer in the decoder's form. Raises MalformedAnswer."""
+    try:
+        return decoder.decode(answer)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise MalformedAnswer(f"expected {what}, the node answered {shown(answer)}: {str(error)[:80]}") from None
+
+
+def shown(answer: bytes) -> str:
+    """The beginning of an answer, for a message."""
+    return repr(bytes(answer[:60]).decode("utf-8", errors="replace"))
 
 
 def quantity(value: Any, name: str, maximum: int) -> int:
@@ -94,17 +180,23 @@ def quantity(value: Any, name: str, maximum: int) -> int:
     return number
 
 
-def _object(answer: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(answer, Mapping):
-        raise MalformedAnswer(f"expected a {what}, the node answered {str(answer)[:80]!r}")
-    return answer
-
-
-def _hex(fields: Mapping[str, Any], name: str, form: re.Pattern[str]) -> str:
-    return _matched(fields.get(name), name, form)
-
-
 def _matched(value: Any, name: str, form: re.Pattern[str]) -> str:
     if not isinstance(value, str) or not form.fullmatch(value):
         raise MalformedAnswer(f"{name} has the wrong form: {str(value)[:80]!r}")
     return value.lower()
+
+
+def _of_length(value: str, name: str, length: int) -> str:
+    if len(value) != length:
+        raise MalformedAnswer(f"{name} has the wrong form: {value[:80]!r}")
+    return _hex_bytes(value, name)
+
+
+def _hex_bytes(value: str, name: str = "data") -> str:
+    """As `HEX_BYTES` matches, at a tenth of its time. Spaces, which fromhex takes, show by the length."""
+    try:
+        if value[:2] == "0x" and 2 * len(bytes.fromhex(value[2:])) + 2 == len(value):
+            return value.lower()
+    except ValueError:
+        pass
+    raise MalformedAnswer(f"{name} has the wrong form: {value[:80]!r}")

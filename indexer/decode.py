@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from indexer.abi_types import DecodeError, read_parameters
+from indexer.abi_types import DecodeError
 from indexer.chain import Log
 from indexer.events import AMM, EVENTS, ChainEvent
 
@@ -35,4 +35,4 @@ def event_class_of(log: Log, contracts: Contracts) -> type[ChainEvent] | None:
 
 def decode(log: Log, event_class: type[ChainEvent]) -> ChainEvent:
     """Reads `log` as `event_class`. Raises DecodeError when topics or data do not fit its signature."""
-    return event_class(**read_parameters(event_class.signature, log.topics, log.data))
+    return event_class(*event_class.reader.read(log.topics, log.data))

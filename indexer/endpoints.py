@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 import requests
 
 from indexer.chain import InconsistentAnswer, MalformedAnswer
@@ -79,6 +80,20 @@ class BatchRefused(RpcRefused):
     """The node answered a whole batch with one error: it may allow fewer calls in one request, or none."""
 
 
+NULL = b"null"  # a result that is there and says nothing
+
+
+class _Answer(msgspec.Struct):
+    """One item of a JSON-RPC answer. The result stays as it came: whoever asked knows its form."""
+
+    id: Any = None
+    result: msgspec.Raw = msgspec.Raw()
+    error: Any = None
+
+
+_ANSWERS = msgspec.json.Decoder(_Answer | list[_Answer])
+
+
 class Endpoint:
     """One node. `host` names it; its URL may hold a key and goes nowhere.
 
@@ -116,9 +131,9 @@ class Endpoint:
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
-    def ask(self, calls: Sequence[Call]) -> list[Any]:
-        """Each call's result, in order. Raises RpcError or a subclass, the first error of a batch."""
-        answers: list[Any] = []
+    def ask(self, calls: Sequence[Call]) -> list[bytes]:
+        """Each call's result as JSON, in order. Raises RpcError or a subclass, the first error of a batch."""
+        answers: list[bytes] = []
         while len(answers) < len(calls):
             some = calls[len(answers) : len(answers) + self.batch.value]
             try:
@@ -135,7 +150,7 @@ class Endpoint:
                 self.batch.allowed(len(some))
         return answers
 
-    def _observed(self, calls: Sequence[Call]) -> list[Any]:
+    def _observed(self, calls: Sequence[Call]) -> list[bytes]:
         started, outcome = self._clock(), "ok"
         try:
             answers = self._results(calls, self._post(calls, first_id := next(self._ids) * 1000), first_id)
@@ -148,8 +163,7 @@ class Endpoint:
         self.latency = seconds if self.latency == 0 else 0.8 * self.latency + 0.2 * seconds
         return answers
 
-    def _post(self, calls: Sequence[Call], first_id: int) -> Any:
-        """The parsed body of the answer."""
+    def _post(self, calls: Sequence[Call], first_id: int) -> _Answer | list[_Answer]:
         asked = [
             {"jsonrpc": "2.0", "id": first_id + place, "method": method, "params": params}
             for place, (method, params) in enumerate(calls)
@@ -170,8 +184,10 @@ class Endpoint:
         if status == 413 or body is None:
             raise RpcRefused(self._message(calls, "the request or its answer is too large"))
         try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
+            return _ANSWERS.decode(body)
+        except msgspec.ValidationError:
+            raise RpcError(self._message(calls, "the answer is no JSON-RPC object")) from None
+        except (msgspec.DecodeError, RecursionError):
             kind = RpcStruggled if status == 200 else RpcError
             raise kind(self._message(calls, f"HTTP {status}, and the body is no JSON")) from None
 
@@ -195,29 +211,27 @@ class Endpoint:
                     raise requests.Timeout
             return response.status_code, _seconds(response.headers.get("Retry-After")), bytes(received)
 
-    def _results(self, calls: Sequence[Call], answer: Any, first_id: int) -> list[Any]:
+    def _results(self, calls: Sequence[Call], answer: _Answer | list[_Answer], first_id: int) -> list[bytes]:
         """The answer's results in the order of the calls, each of which must be answered exactly once."""
-        if isinstance(answer, dict):
-            if len(calls) > 1 and answer.get("error") is not None:
-                raise self._refusal(calls, answer["error"], BatchRefused)
+        if isinstance(answer, _Answer):
+            if len(calls) > 1 and answer.error is not None:
+                raise self._refusal(calls, answer.error, BatchRefused)
             answer = [answer]
-        if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):
-            raise RpcError(self._message(calls, "the answer is no JSON-RPC object"))
-        if len(calls) == 1 and len(answer) == 1 and answer[0].get("id") is None and answer[0].get("error") is not None:
-            raise self._refusal(calls, answer[0]["error"])
-        ids = [item.get("id") for item in answer]
+        if len(calls) == 1 and len(answer) == 1 and answer[0].id is None and answer[0].error is not None:
+            raise self._refusal(calls, answer[0].error)
+        ids = [item.id for item in answer]
         expected = range(first_id, first_id + len(calls))
         if not all(type(number) is int for number in ids) or sorted(ids) != list(expected):
             raise RpcError(self._message(calls, f"{len(calls)} calls, and {len(ids)} answers that are not theirs"))
         by_id = dict(zip(ids, answer, strict=True))
         return [self._result(call, by_id[number]) for call, number in zip(calls, expected, strict=True)]
 
-    def _result(self, call: Call, item: dict[str, Any]) -> Any:
-        if item.get("error") is not None:
-            raise self._refusal([call], item["error"])
-        if "result" not in item:
+    def _result(self, call: Call, item: _Answer) -> bytes:
+        if item.error is not None:
+            raise self._refusal([call], item.error)
+        if not item.result:
             raise RpcError(self._message([call], "the answer has neither result nor error"))
-        return item["result"]
+        return bytes(item.result)
 
     def _refusal(self, calls: Sequence[Call], error: Any, kind: type[RpcRefused] = RpcRefused) -> RpcError:
         parts = error if isinstance(error, dict) else {"message": error}

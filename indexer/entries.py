@@ -3,34 +3,39 @@
 import logging
 import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 from indexer.chain import Log
 from indexer.decode import Contracts, DecodeError, decode, event_class_of
 from indexer.events import ChainEvent, event_data
 from indexer.fetch import Batch
-from indexer.models import IndexedEvent
+from indexer.rows import IndexedEvent, StoredLog
 from markets.book import LogPosition
-from markets.chaintime import from_seconds, to_seconds
-from markets.identity import row_id
+from markets.identity import event_row_id
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Entry:
-    """One event on its way in. `event` is None where the log can't be read; the row then says why."""
+class Entry(msgspec.Struct, gc=False):
+    """One event on its way in. `event` is None where the log can't be read; the row then says why.
 
-    row: IndexedEvent
+    `stored` is what the row said before, where it stands in the table already: processed, error.
+    """
+
+    row: StoredLog
     at: LogPosition
     event: ChainEvent | None = None
-    stored: tuple[bool, str, Any] | None = None
+    stored: tuple[bool, str] | None = None
 
     @property
-    def outcome(self) -> tuple[bool, str, Any]:
-        """What decoding and applying leave on the row."""
-        return self.row.processed, self.row.error, self.row.event_data
+    def is_new(self) -> bool:
+        return self.stored is None
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the row in the table says something else of what came of the event."""
+        return self.stored is not None and self.stored != (self.row.processed, self.row.error)
 
     def fail(self, error: Exception) -> None:
         """Keeps the event with what went wrong, for an operator; the others go on."""
@@ -50,34 +55,37 @@ class Entry:
 
 def read_batch(batch: Batch) -> Iterator[Entry]:
     """The entries of a fetched batch's logs that are ours, in its order."""
+    contracts, headers = batch.contracts, batch.headers
     for log in batch.logs:
-        event_class = event_class_of(log, batch.contracts)
+        event_class = event_class_of(log, contracts)
         if event_class is None:
             continue
         row = IndexedEvent(
-            id=row_id("event", log.transaction_hash, log.log_index),
+            id=event_row_id("event", log.transaction_hash, log.log_index),
             block_number=log.block_number,
             block_hash=log.block_hash,
-            block_timestamp=from_seconds(batch.headers[log.block_number].timestamp),
+            block_timestamp=headers[log.block_number].timestamp,
             transaction_hash=log.transaction_hash,
             transaction_index=log.transaction_index,
             log_index=log.log_index,
             address=log.address,
             event_name=event_class.stored_name,
-            event_data={},
-            topics=list(log.topics),
+            topics=log.topics,
             data=log.data,
         )
-        yield _decoded(row, log, event_class)
+        entry = _decoded(row, log, event_class)
+        if entry.event is not None:
+            row.event_data = event_data(entry.event)
+        yield entry
 
 
-def read_stored(rows: Iterable[IndexedEvent], contracts: Contracts) -> Iterator[Entry]:
+def read_stored(rows: Iterable[StoredLog], contracts: Contracts) -> Iterator[Entry]:
     """The entries of stored rows, decoded again from the logs that they were. Raises ValueError for foreign rows."""
     for row in rows:
         log = Log(
             address=row.address,
             topics=tuple(row.topics),
-            data=bytes(row.data),
+            data=row.data,
             block_number=row.block_number,
             block_hash=row.block_hash,
             transaction_hash=row.transaction_hash,
@@ -86,26 +94,20 @@ def read_stored(rows: Iterable[IndexedEvent], contracts: Contracts) -> Iterator[
         )
         event_class = event_class_of(log, contracts)
         if event_class is None:
-            raise ValueError(f"{row} is no event of this deployment")
-        stored = (row.processed, row.error, row.event_data)
+            raise ValueError(f"event {row.id} is none of this deployment")
+        stored = (row.processed, row.error)
         entry = _decoded(row, log, event_class)
         entry.stored = stored
         yield entry
 
 
-def _decoded(row: IndexedEvent, log: Log, event_class: type[ChainEvent]) -> Entry:
+def _decoded(row: StoredLog, log: Log, event_class: type[ChainEvent]) -> Entry:
     at = LogPosition(
-        block_number=log.block_number,
-        block_hash=log.block_hash,
-        timestamp=to_seconds(row.block_timestamp),
-        transaction_hash=log.transaction_hash,
-        log_index=log.log_index,
-        address=log.address,
+        log.block_number, log.block_hash, row.block_timestamp, log.transaction_hash, log.log_index, log.address
     )
     entry = Entry(row, at)
     try:
         entry.event = decode(log, event_class)
-        row.event_data = event_data(entry.event)
     except DecodeError as error:
         entry.fail(error)
     return entry

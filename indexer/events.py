@@ -1,14 +1,15 @@
-"""PURE. One frozen dataclass per event of the contracts, declared beside its Solidity signature.
+"""PURE. One frozen struct per event of the contracts, declared beside its Solidity signature.
 
 Units: amounts in base units of their token, fees and payouts as integers (fees of 1e18), times in Unix seconds.
 Hashes and addresses are lower-case `0x` strings. `from` and `to` are called `sender` and `receiver`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from indexer.abi_types import Signature
+import msgspec
+
+from indexer.abi_types import ParameterReader, Signature
 
 CONDITIONAL_TOKENS = "ConditionalTokens"
 MARKET_FACTORY = "MarketFactory"
@@ -17,10 +18,11 @@ AURUM_ORACLE = "AurumOracle"
 FEE_COLLECTOR = "FeeCollector"
 
 
-class ChainEvent:
+class ChainEvent(msgspec.Struct, frozen=True, gc=False):
     """What every event class has: its signature, its contract, and the name it is stored and served under."""
 
     signature: ClassVar[Signature]
+    reader: ClassVar[ParameterReader]
     contract: ClassVar[str]
     stored_name: ClassVar[str]
 
@@ -33,10 +35,11 @@ EVENTS: dict[tuple[str, str], type[ChainEvent]] = {}
 def emitted_by(
     contract: str, declaration: str, *, stored_name: str | None = None
 ) -> Callable[[EventClass], EventClass]:
-    """Registers a dataclass as the form of `declaration`, which must be the Solidity text with its names."""
+    """Registers a struct as the form of `declaration`, which must be the Solidity text with its names."""
 
     def register(event_class: EventClass) -> EventClass:
         event_class.signature = Signature.parse(declaration)
+        event_class.reader = ParameterReader(event_class.signature)
         event_class.contract = contract
         event_class.stored_name = stored_name or event_class.signature.name
         EVENTS[contract, event_class.signature.topic0] = event_class
@@ -50,8 +53,7 @@ def emitted_by(
     "MarketCreated(bytes32 indexed marketId, bytes32 indexed questionId, bytes32 indexed conditionId, address creator, "
     "address collateralToken, string question, string[] outcomes, uint256 resolutionTime)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarketCreated(ChainEvent):
+class MarketCreated(ChainEvent, frozen=True, gc=False):
     market_id: str
     question_id: str
     condition_id: str
@@ -66,8 +68,7 @@ class MarketCreated(ChainEvent):
     MARKET_FACTORY,
     "AMMDeployed(bytes32 indexed marketId, address indexed amm, uint256 initialLiquidity, uint256 fee)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AMMDeployed(ChainEvent):
+class AMMDeployed(ChainEvent, frozen=True, gc=False):
     market_id: str
     amm: str
     initial_liquidity: int
@@ -75,8 +76,7 @@ class AMMDeployed(ChainEvent):
 
 
 @emitted_by(MARKET_FACTORY, "MarketResolved(bytes32 indexed marketId, bytes32 indexed conditionId, uint256[] payouts)")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarketResolved(ChainEvent):
+class MarketResolved(ChainEvent, frozen=True, gc=False):
     market_id: str
     condition_id: str
     payouts: tuple[int, ...]
@@ -87,8 +87,7 @@ class MarketResolved(ChainEvent):
     "ConditionPreparation(bytes32 indexed conditionId, address indexed oracle, bytes32 indexed questionId, "
     "uint256 outcomeSlotCount)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConditionPreparation(ChainEvent):
+class ConditionPreparation(ChainEvent, frozen=True, gc=False):
     condition_id: str
     oracle: str
     question_id: str
@@ -100,8 +99,7 @@ class ConditionPreparation(ChainEvent):
     "ConditionResolution(bytes32 indexed conditionId, address indexed oracle, bytes32 indexed questionId, "
     "uint256 outcomeSlotCount, uint256[] payoutNumerators)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConditionResolution(ChainEvent):
+class ConditionResolution(ChainEvent, frozen=True, gc=False):
     condition_id: str
     oracle: str
     question_id: str
@@ -114,8 +112,7 @@ class ConditionResolution(ChainEvent):
     "PositionSplit(address indexed stakeholder, address collateralToken, bytes32 indexed parentCollectionId, "
     "bytes32 indexed conditionId, uint256[] partition, uint256 amount)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionSplit(ChainEvent):
+class PositionSplit(ChainEvent, frozen=True, gc=False):
     stakeholder: str
     collateral_token: str
     parent_collection_id: str
@@ -131,8 +128,7 @@ class PositionSplit(ChainEvent):
     "bytes32 indexed conditionId, uint256[] partition, uint256 amount)",
     stored_name="PositionMerge",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionMerge(ChainEvent):
+class PositionMerge(ChainEvent, frozen=True, gc=False):
     stakeholder: str
     collateral_token: str
     parent_collection_id: str
@@ -146,8 +142,7 @@ class PositionMerge(ChainEvent):
     "PayoutRedemption(address indexed redeemer, address indexed collateralToken, bytes32 indexed parentCollectionId, "
     "bytes32 conditionId, uint256[] indexSets, uint256 payout)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayoutRedemption(ChainEvent):
+class PayoutRedemption(ChainEvent, frozen=True, gc=False):
     redeemer: str
     collateral_token: str
     parent_collection_id: str
@@ -160,8 +155,7 @@ class PayoutRedemption(ChainEvent):
     CONDITIONAL_TOKENS,
     "TransferSingle(address indexed operator, address indexed from, address indexed to, uint256 id, uint256 value)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferSingle(ChainEvent):
+class TransferSingle(ChainEvent, frozen=True, gc=False):
     operator: str
     sender: str
     receiver: str
@@ -174,8 +168,7 @@ class TransferSingle(ChainEvent):
     "TransferBatch(address indexed operator, address indexed from, address indexed to, "
     "uint256[] ids, uint256[] values)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferBatch(ChainEvent):
+class TransferBatch(ChainEvent, frozen=True, gc=False):
     operator: str
     sender: str
     receiver: str
@@ -188,8 +181,7 @@ class TransferBatch(ChainEvent):
     CONDITIONAL_TOKENS,
     "Transfer(address caller, address indexed sender, address indexed receiver, uint256 indexed id, uint256 amount)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutcomeTransfer(ChainEvent):
+class OutcomeTransfer(ChainEvent, frozen=True, gc=False):
     caller: str
     sender: str
     receiver: str
@@ -202,8 +194,7 @@ class OutcomeTransfer(ChainEvent):
     "FPMMBuy(address indexed buyer, uint256 investmentAmount, uint256 feeAmount, uint256 indexed outcomeIndex, "
     "uint256 outcomeTokensBought)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FPMMBuy(ChainEvent):
+class FPMMBuy(ChainEvent, frozen=True, gc=False):
     buyer: str
     investment_amount: int
     fee_amount: int
@@ -216,8 +207,7 @@ class FPMMBuy(ChainEvent):
     "FPMMSell(address indexed seller, uint256 returnAmount, uint256 feeAmount, uint256 indexed outcomeIndex, "
     "uint256 outcomeTokensSold)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FPMMSell(ChainEvent):
+class FPMMSell(ChainEvent, frozen=True, gc=False):
     seller: str
     return_amount: int
     fee_amount: int
@@ -226,8 +216,7 @@ class FPMMSell(ChainEvent):
 
 
 @emitted_by(AMM, "FPMMFundingAdded(address indexed funder, uint256[] amountsAdded, uint256 sharesMinted)")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FPMMFundingAdded(ChainEvent):
+class FPMMFundingAdded(ChainEvent, frozen=True, gc=False):
     funder: str
     amounts_added: tuple[int, ...]
     shares_minted: int
@@ -238,8 +227,7 @@ class FPMMFundingAdded(ChainEvent):
     "FPMMFundingRemoved(address indexed funder, uint256[] amountsRemoved, uint256 collateralRemovedFromFeePool, "
     "uint256 sharesBurnt)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FPMMFundingRemoved(ChainEvent):
+class FPMMFundingRemoved(ChainEvent, frozen=True, gc=False):
     funder: str
     amounts_removed: tuple[int, ...]
     collateral_removed_from_fee_pool: int
@@ -247,16 +235,14 @@ class FPMMFundingRemoved(ChainEvent):
 
 
 @emitted_by(AMM, "Transfer(address indexed from, address indexed to, uint256 value)")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShareTransfer(ChainEvent):
+class ShareTransfer(ChainEvent, frozen=True, gc=False):
     sender: str
     receiver: str
     value: int
 
 
 @emitted_by(AURUM_ORACLE, "QuestionRegistered(bytes32 indexed questionId, uint256 outcomeSlotCount, bool isBinary)")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuestionRegistered(ChainEvent):
+class QuestionRegistered(ChainEvent, frozen=True, gc=False):
     question_id: str
     outcome_slot_count: int
     is_binary: bool
@@ -267,8 +253,7 @@ class QuestionRegistered(ChainEvent):
     "OutcomeProposed(bytes32 indexed questionId, address indexed proposer, uint256[] payouts, uint256 stake, "
     "uint256 expiresAt)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutcomeProposed(ChainEvent):
+class OutcomeProposed(ChainEvent, frozen=True, gc=False):
     question_id: str
     proposer: str
     payouts: tuple[int, ...]
@@ -280,8 +265,7 @@ class OutcomeProposed(ChainEvent):
     AURUM_ORACLE,
     "ProposalDisputed(bytes32 indexed questionId, address indexed disputer, uint256[] payouts, uint256 stake)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProposalDisputed(ChainEvent):
+class ProposalDisputed(ChainEvent, frozen=True, gc=False):
     question_id: str
     disputer: str
     payouts: tuple[int, ...]
@@ -289,8 +273,7 @@ class ProposalDisputed(ChainEvent):
 
 
 @emitted_by(AURUM_ORACLE, "VoteCommitted(bytes32 indexed questionId, address indexed voter, bytes32 commitHash)")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoteCommitted(ChainEvent):
+class VoteCommitted(ChainEvent, frozen=True, gc=False):
     question_id: str
     voter: str
     commit_hash: str
@@ -300,8 +283,7 @@ class VoteCommitted(ChainEvent):
     AURUM_ORACLE,
     "VoteRevealed(bytes32 indexed questionId, address indexed voter, uint256[] payouts, uint256 weight)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoteRevealed(ChainEvent):
+class VoteRevealed(ChainEvent, frozen=True, gc=False):
     question_id: str
     voter: str
     payouts: tuple[int, ...]
@@ -309,15 +291,13 @@ class VoteRevealed(ChainEvent):
 
 
 @emitted_by(AURUM_ORACLE, "QuestionResolved(bytes32 indexed questionId, uint256[] payouts)")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuestionResolved(ChainEvent):
+class QuestionResolved(ChainEvent, frozen=True, gc=False):
     question_id: str
     payouts: tuple[int, ...]
 
 
 @emitted_by(AURUM_ORACLE, "QuestionVoided(bytes32 indexed questionId)")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuestionVoided(ChainEvent):
+class QuestionVoided(ChainEvent, frozen=True, gc=False):
     question_id: str
 
 
@@ -325,8 +305,7 @@ class QuestionVoided(ChainEvent):
     FEE_COLLECTOR,
     "FeeCollected(address indexed token, bytes32 indexed marketId, address indexed payer, uint256 amount)",
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeeCollected(ChainEvent):
+class FeeCollected(ChainEvent, frozen=True, gc=False):
     token: str
     market_id: str
     payer: str
@@ -334,8 +313,7 @@ class FeeCollected(ChainEvent):
 
 
 @emitted_by(FEE_COLLECTOR, "FeesWithdrawn(address indexed token, address indexed to, uint256 amount)")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeesWithdrawn(ChainEvent):
+class FeesWithdrawn(ChainEvent, frozen=True, gc=False):
     token: str
     receiver: str
     amount: int
@@ -343,12 +321,12 @@ class FeesWithdrawn(ChainEvent):
 
 def event_data(event: ChainEvent) -> dict[str, Any]:
     """The event as JSON: names as on chain, integers as decimal strings (a JSON number would lose digits)."""
-    return {parameter.name: _as_json(getattr(event, parameter.field)) for parameter in event.signature.parameters}
+    names = event.signature.names
+    return {name: _as_json(value) for name, value in zip(names, msgspec.structs.astuple(event), strict=True)}
 
 
 def _as_json(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_as_json(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool):
+    kind = type(value)
+    if kind is int:
         return str(value)
-    return value
+    return [_as_json(item) for item in value] if kind is tuple else value

@@ -1,7 +1,8 @@
 """The one table: which projection applies which event. tests/indexer/test_handlers.py proves that none is missing."""
 
 from collections.abc import Callable
-from dataclasses import fields
+
+from msgspec.structs import astuple
 
 from indexer import events
 from markets import projections as markets
@@ -47,9 +48,12 @@ WRITE_ORDER = markets.WRITE_ORDER + oracle.WRITE_ORDER
 
 def apply_event(book: Book, at: LogPosition, event: events.ChainEvent) -> None:
     """Applies one event. Raises whatever its projection raises; the Book is then as it was before."""
+    book.begin()
     handler = HANDLERS.get(type(event))
     if handler is None:
         return
-    arguments = {field.name: getattr(event, field.name) for field in fields(event)}  # type: ignore[arg-type]
-    with book.event():
-        handler(book, at, **arguments)
+    try:
+        handler(book, at, **dict(zip(event.__struct_fields__, astuple(event), strict=True)))
+    except Exception:
+        book.undo()
+        raise

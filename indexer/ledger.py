@@ -13,14 +13,18 @@ from indexer.breaches import Found, mark_breaches, settle
 from indexer.chain import Header
 from indexer.decode import Contracts
 from indexer.entries import Entry, read_batch, read_stored
+from indexer.events import event_data
 from indexer.fetch import Batch
 from indexer.handlers import WRITE_ORDER
 from indexer.models import IndexedBlock, IndexedEvent, UndoImage, WaitingEvent
-from indexer.position_ids import stored_position_ids
+from indexer.position_ids import StoredPositionIds
 from indexer.reorg import BelowFinality
+from indexer.rows import IndexedBlock as BlockRow
+from indexer.rows import IndexedEvent as EventRow
+from indexer.rows import StoredLog
+from indexer.rows import WaitingEvent as WaitingRow
 from markets.book import Book
 from markets.chaintime import from_seconds
-from markets.copying import insert
 from markets.models import Channel, Checkpoint
 from markets.reverting import announce_reverted, reverted_by
 
@@ -29,7 +33,7 @@ WRITE_SIZE = 1000  # rows a statement
 REPLAY_SIZE = 5000  # events in memory at once, give or take a block
 
 # What follows from events alone. A channel's seq is not: it says what subscribers have been told.
-PROJECTIONS = tuple(model for model in WRITE_ORDER if model is not Channel)
+PROJECTIONS = tuple(kind.table.model for kind in WRITE_ORDER if kind.table.model is not Channel)
 UNDOABLE: tuple[type[models.Model], ...] = (*PROJECTIONS, WaitingEvent, IndexedEvent)
 
 
@@ -116,7 +120,7 @@ def _extend(checkpoint: Checkpoint, batch: Batch) -> None:
         found |= _apply_and_write(checkpoint, list(block), batch.contracts)
     settle(checkpoint, found, block_number=batch.last.number)
     headers = [batch.headers[number] for number in sorted({entry.at.block_number for entry in entries})]
-    insert(IndexedBlock, [block_row(header) for header in headers])
+    BlockRow.table.insert([block_row(header) for header in headers])
     undo.forget_final(checkpoint.finalized_block)
     checkpoint.event_count += len(entries)
     checkpoint.published_block = max(checkpoint.published_block, batch.last.number)
@@ -129,27 +133,38 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
         return Found()
     block_number = entries[-1].at.block_number
     undo_block = block_number if block_number > checkpoint.finalized_block else None
-    book = Book(checkpoint.finality, stored_position_ids, published_block=checkpoint.published_block)
+    book = Book(
+        checkpoint.finality,
+        StoredPositionIds(),
+        amms=contracts.amms,
+        published_block=checkpoint.published_block,
+    )
     waits = Waits(contracts, undo_block=undo_block)
     apply_entries(book, entries, waits)
     found = mark_breaches(book, entries, waits, contracts)
     if undo_block is not None:
-        for model in PROJECTIONS:
-            undo.capture(undo_block, model, book.changed_ids(model))
-    new = [entry.row for entry in entries if entry.stored is None]
-    insert(IndexedEvent, new)
+        for kind in WRITE_ORDER:
+            if kind.table.model in PROJECTIONS:
+                undo.capture(undo_block, kind.table.model, book.changed_ids(kind))
+    EventRow.table.insert([entry.row for entry in entries if entry.is_new])
     for entry in (*entries, *waits.claimed):
-        if entry.stored is not None and entry.stored != entry.outcome:
-            entry.row.save(update_fields=["event_data", "processed", "error"])
-    insert(WaitingEvent, waits.rows())
+        if entry.has_changed:
+            _note_outcome(entry)
+    WaitingRow.table.insert(waits.rows())
     book.write(WRITE_ORDER)
     return found
+
+
+def _note_outcome(entry: Entry) -> None:
+    """Says on the stored row what came of the event this time, which is not what came of it before."""
+    reading = {} if entry.event is None else {"event_data": event_data(entry.event)}
+    IndexedEvent.objects.filter(id=entry.row.id).update(processed=entry.row.processed, error=entry.row.error, **reading)
 
 
 def _stored_blocks(contracts: Contracts) -> Iterator[list[Entry]]:
     """Stored events in chain order, in portions of whole blocks: large ones, and single blocks that may be replaced."""
     finalized = Checkpoint.objects.values_list("finalized_block", flat=True).get()
-    stored = IndexedEvent.objects.order_by("block_number", "log_index").iterator(chunk_size=WRITE_SIZE)
+    stored = StoredLog.table.stream("true ORDER BY block_number, log_index", size=WRITE_SIZE)
     portion: list[Entry] = []
     for number, rows in groupby(stored, key=lambda row: row.block_number):
         if portion and (len(portion) >= REPLAY_SIZE or number > finalized):
@@ -173,7 +188,7 @@ def rewind(checkpoint: Checkpoint, fork: Header) -> None:
     reverted = reverted_by(fork.number)
     undo.restore(fork.number, UNDOABLE)
     _forget_events(checkpoint, above=fork.number)
-    book = Book(checkpoint.finality, stored_position_ids)
+    book = Book(checkpoint.finality, StoredPositionIds(), amms=())
     announce_reverted(book, reverted, published_block=told)
     book.write(WRITE_ORDER)
     checkpoint.published_block = min(told, fork.number)
@@ -212,13 +227,8 @@ def _place(checkpoint: Checkpoint) -> tuple[int, str]:
     return checkpoint.block_number, checkpoint.block_hash
 
 
-def block_row(header: Header) -> IndexedBlock:
-    return IndexedBlock(
-        number=header.number,
-        hash=header.hash,
-        parent_hash=header.parent_hash,
-        timestamp=from_seconds(header.timestamp),
-    )
+def block_row(header: Header) -> BlockRow:
+    return BlockRow(number=header.number, hash=header.hash, parent_hash=header.parent_hash, timestamp=header.timestamp)
 
 
 def known_blocks(checkpoint: Checkpoint) -> dict[int, str]:

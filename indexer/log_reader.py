@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 from indexer.bloom import check_whole
-from indexer.chain import Header, InconsistentAnswer, Log, MalformedAnswer
+from indexer.chain import Header, InconsistentAnswer, Log, MalformedAnswer, read_logs
 from indexer.decode import TOPICS
-from indexer.endpoints import FIRST_PAUSE, LONGEST_PAUSE, Call, Endpoint, Pool, RpcError, RpcRefused, RpcStruggled
+from indexer.endpoints import FIRST_PAUSE, LONGEST_PAUSE, NULL, Call, Endpoint, Pool, RpcError, RpcRefused, RpcStruggled
 from indexer.limits import Limit, blocks_in
 from indexer.rpc import read_header
 
@@ -87,7 +87,7 @@ class RangeReader:
                 endpoint.addresses.refused(len(groups[0]))
                 continue
             endpoint.addresses.allowed(len(groups[0]))
-            logs = [log for answer in answers for log in _logs(answer)]
+            logs = [log for answer in answers for log in read_logs(answer)]
             return RangeLogs(end=read_header(header, end, endpoint.host), logs=tuple(logs))
 
 
@@ -118,8 +118,8 @@ class BlockReader:
 
     def _ask(
         self, headers: Sequence[Header], addresses: Sequence[str], endpoint: Endpoint
-    ) -> tuple[Endpoint, list[list[Any]]]:
-        """What the endpoint says of as many of these blocks as it gives at once; `[None]` for one that it refuses."""
+    ) -> tuple[Endpoint, list[list[bytes]]]:
+        """What the endpoint says of as many of these blocks as it gives at once; `[NULL]` for one that it refuses."""
         size = self._sizes[id(endpoint)]
         while True:
             some = headers[: size.value]
@@ -128,7 +128,7 @@ class BlockReader:
                 answers = endpoint.ask([call for calls in each for call in calls])
             except RpcRefused:
                 if len(some) == 1:
-                    return endpoint, [[None]]  # unknown, or too large: that is settled for the block alone
+                    return endpoint, [[NULL]]  # unknown, or too large: that is settled for the block alone
                 size.refused(len(some))
             except RpcStruggled:
                 size.refused(len(some))
@@ -202,7 +202,7 @@ class BlockReader:
                 endpoint.addresses.refused(len(group))
                 continue
             endpoint.addresses.allowed(len(group))
-            logs += _logs(answer)
+            logs += read_logs(answer)
             done += len(group)
         logs.sort(key=lambda log: log.log_index)
         if any((log.block_number, log.block_hash) != (header.number, header.hash) for log in logs):
@@ -218,9 +218,9 @@ def _block_calls(header: Header, addresses: Sequence[str], endpoint: Endpoint) -
     return [("eth_getLogs", [query]) for query in queries]
 
 
-def _whole(header: Header, answers: Sequence[Any]) -> tuple[Log, ...]:
+def _whole(header: Header, answers: Sequence[bytes]) -> tuple[Log, ...]:
     """Reads what was asked by `_block_calls`. Raises MalformedAnswer, or InconsistentAnswer where it is not all."""
-    whole, *filtered = [_logs(answer) for answer in answers]
+    whole, *filtered = [read_logs(answer) for answer in answers]
     check_whole(header, whole)
     if not {log for logs in filtered for log in logs} <= set(whole):
         raise InconsistentAnswer(f"block {header.number}: logs at its end are left out")
@@ -229,9 +229,3 @@ def _whole(header: Header, answers: Sequence[Any]) -> tuple[Log, ...]:
 
 def _filter(addresses: Sequence[str]) -> dict[str, Any]:
     return {"address": list(addresses), "topics": [TOPICS]}
-
-
-def _logs(answer: Any) -> list[Log]:
-    if not isinstance(answer, list):
-        raise MalformedAnswer(f"expected a list of logs, the node answered {str(answer)[:80]!r}")
-    return [Log.from_json(item) for item in answer]

@@ -1,6 +1,8 @@
 """The chain as it was read: blocks and events; and how the indexer is doing. The checkpoint stands in markets."""
 
+from django.contrib.postgres.indexes import HashIndex
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from markets.fields import AddressField, Bytes32Field
@@ -9,7 +11,7 @@ from markets.fields import AddressField, Bytes32Field
 class IndexedEvent(models.Model):
     """One log of a watched contract. `topics` and `data` are the log itself; `event_data` is its reading.
 
-    `processed` is false where the log could not be decoded or applied; `error` says why.
+    `id` is that of transaction hash and log index, so that no log is stored twice. `processed` is false where the log could not be decoded or applied; `error` says why.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -26,7 +28,7 @@ class IndexedEvent(models.Model):
     data = models.BinaryField()
     processed = models.BooleanField(default=False)
     error = models.TextField(blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         db_table = "indexed_events"
@@ -34,9 +36,7 @@ class IndexedEvent(models.Model):
             models.Index(fields=["block_number", "log_index"], name="indexed_events_order"),
             models.Index(fields=["event_name", "-block_number"], name="indexed_events_by_name"),
             models.Index(fields=["block_number"], name="indexed_events_failed", condition=models.Q(processed=False)),
-        ]
-        constraints = [
-            models.UniqueConstraint(fields=["transaction_hash", "log_index"], name="indexed_events_stored_once")
+            HashIndex(fields=["transaction_hash"], name="indexed_events_by_hash"),
         ]
 
     def __str__(self) -> str:

@@ -4,7 +4,9 @@ Gnosis' contract makes collection ids curve points (markets/ctf.py); a deploymen
 is learnt is stored once for each condition and collateral, so that replaying stored events needs no node.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from eth_hash.auto import keccak
 
@@ -18,6 +20,7 @@ from markets.models import LearntPositionIds
 GET_COLLECTION_ID = keccak(b"getCollectionId(bytes32,bytes32,uint256)")[:4].hex()
 GET_POSITION_ID = keccak(b"getPositionId(address,bytes32)")[:4].hex()
 NO_PARENT = "00" * 32
+MAX_OUTCOMES = 256  # ConditionalTokens.sol, prepareCondition
 
 
 def created_markets(batch: Batch) -> list[MarketCreated]:
@@ -48,7 +51,7 @@ class PositionIdLearner:
             if self._is_gnosis:
                 return
             outcome_count = len(market.outcomes)
-            ids = [self._ask(market, outcome) for outcome in range(min(outcome_count, 256))]
+            ids = [self._ask(market, outcome) for outcome in range(min(outcome_count, MAX_OUTCOMES))]
             # A contract that does not say is taken for Gnosis'.
             known = [position_id for position_id in ids if position_id is not None]
             formula = outcome_position_ids(market.collateral_token, market.condition_id, len(ids))
@@ -72,9 +75,26 @@ class PositionIdLearner:
         return int.from_bytes(position, "big") if position is not None and len(position) == 32 else None
 
 
-def stored_position_ids(collateral_token: str, condition_id: str, outcome_count: int) -> tuple[int, ...]:
-    """The ids that were learnt, else those of the formula."""
-    learnt = LearntPositionIds.objects.filter(condition_id=condition_id, collateral_token=collateral_token).first()
-    if learnt is not None:
-        return tuple(learnt.position_ids)
-    return outcome_position_ids(collateral_token, condition_id, outcome_count)
+class StoredPositionIds:
+    """The ids that were learnt, else those of the formula. What was asked for once is known."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[int, ...] | None] = {}
+
+    def load(self, markets: Iterable[MarketCreated]) -> None:
+        """Fetches what was learnt of these markets, in one query."""
+        missing = {(m.collateral_token, m.condition_id) for m in markets} - self._known.keys()
+        if not missing:
+            return
+        self._known |= dict.fromkeys(missing)
+        for row in LearntPositionIds.objects.filter(condition_id__in={condition_id for _, condition_id in missing}):
+            self._known[row.collateral_token, row.condition_id] = tuple(row.position_ids)
+
+    def __call__(self, collateral_token: str, condition_id: str, outcome_count: int) -> tuple[int, ...]:
+        learnt = self._known.get((collateral_token, condition_id))
+        return learnt or _formula(collateral_token, condition_id, outcome_count)
+
+
+@lru_cache(maxsize=256)  # it costs a millisecond, and is asked for when a batch is prepared and when it is applied
+def _formula(collateral_token: str, condition_id: str, outcome_count: int) -> tuple[int, ...]:
+    return outcome_position_ids(collateral_token, condition_id, min(outcome_count, MAX_OUTCOMES))

@@ -7,8 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import UUID
-
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -17,9 +15,12 @@ from indexer.chain import Header, MalformedAnswer
 from indexer.collateral import learn_collateral
 from indexer.entries import read_batch
 from indexer.fetch import Batch, Fetcher, InconsistentAnswer
-from indexer.ledger import WRITE_SIZE, CheckpointMoved, Ledger, block_row
+from indexer.ledger import CheckpointMoved, Ledger, block_row
 from indexer.models import IndexedBlock, IndexedEvent, RepairRequest
 from indexer.position_ids import PositionIdLearner, created_markets
+from indexer.rows import IndexedBlock as BlockRow
+from indexer.rows import IndexedEvent as EventRow
+from indexer.rows import StoredLog
 from indexer.rpc import Rpc, RpcError
 from markets.models import Checkpoint, Market
 
@@ -35,7 +36,7 @@ COMPARED = (
     "transaction_index",
     "log_index",
     "address",
-    "topics",
+    "data",
 )
 
 
@@ -53,8 +54,8 @@ def check_chain(rpc: Rpc, checkpoint: Checkpoint) -> None:
 class Differences:
     """How stored logs differ from the chain's: rows to store, ids of rows to remove first, headers of their blocks."""
 
-    missing: list[IndexedEvent] = field(default_factory=list)
-    foreign: list[UUID] = field(default_factory=list)
+    missing: list[EventRow] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     headers: dict[int, Header] = field(default_factory=dict)
     finds_amms: bool = False  # that were not known: their logs up to the checkpoint are missing as well
 
@@ -125,14 +126,14 @@ class Repairer:
             if (checkpoint.block_number, checkpoint.block_hash) != (after.block_number, after.block_hash):
                 raise CheckpointMoved(f"the checkpoint is at block {checkpoint.block_number}")
             IndexedEvent.objects.filter(id__in=differences.foreign).delete()
-            IndexedEvent.objects.bulk_create(differences.missing, batch_size=WRITE_SIZE)
+            EventRow.table.insert(differences.missing)
             numbers = {row.block_number for row in differences.missing}
             IndexedBlock.objects.filter(number__in=differences.headers).delete()
             with_events = set(
                 IndexedEvent.objects.filter(block_number__in=differences.headers).values_list("block_number", flat=True)
             )
             headers = [differences.headers[number] for number in sorted(numbers | with_events)]
-            IndexedBlock.objects.bulk_create(map(block_row, headers), batch_size=WRITE_SIZE)
+            BlockRow.table.insert([block_row(header) for header in headers])
             checkpoint.event_count = IndexedEvent.objects.count()
             checkpoint.save(update_fields=["event_count"])
             self._ledger.replay()
@@ -140,10 +141,12 @@ class Repairer:
 
 def _differences(batch: Batch) -> Differences:
     """A log that differs in anything is removed and stored again. Blocks that differ come with their headers."""
-    stored = {row.id: row for row in IndexedEvent.objects.filter(block_number__range=(batch.first, batch.last.number))}
-    on_chain = {entry.row.id: entry.row for entry in read_batch(batch)}
+    stored = {
+        row.id: row for row in StoredLog.table.load("block_number BETWEEN %s AND %s", batch.first, batch.last.number)
+    }
+    on_chain: dict[str, EventRow] = {entry.row.id: entry.row for entry in read_batch(batch)}  # type: ignore[misc]
     # A log may also be stored under another block's number.
-    elsewhere = IndexedEvent.objects.filter(id__in=on_chain.keys() - stored.keys())
+    elsewhere = StoredLog.table.by_id(list(on_chain.keys() - stored.keys())).values()
     foreign = [row for row in stored.values() if not _same(row, on_chain.get(row.id))] + list(elsewhere)
     missing = [row for row in on_chain.values() if not _same(row, stored.get(row.id))]
     numbers = {row.block_number for row in missing} | {row.block_number for row in foreign}
@@ -154,15 +157,15 @@ def _differences(batch: Batch) -> Differences:
     )
 
 
-def _same(row: IndexedEvent, other: IndexedEvent | None) -> bool:
+def _same(row: StoredLog, other: StoredLog | None) -> bool:
     return (
         other is not None
         and all(getattr(row, name) == getattr(other, name) for name in COMPARED)
-        and bytes(row.data) == bytes(other.data)
+        and tuple(row.topics) == tuple(other.topics)
     )
 
 
-def _announced(rows: Sequence[IndexedEvent]) -> frozenset[str]:
+def _announced(rows: Sequence[EventRow]) -> frozenset[str]:
     return frozenset(row.event_data["amm"] for row in rows if row.event_name == "AMMDeployed" and row.event_data)
 
 

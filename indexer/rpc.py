@@ -11,8 +11,18 @@ from random import Random
 from time import monotonic
 from typing import Any
 
-from indexer.chain import HEX_BYTES, MAX_BLOCK_NUMBER, Header, InconsistentAnswer, MalformedAnswer, quantity
+from indexer.chain import (
+    HEX_BYTES,
+    MAX_BLOCK_NUMBER,
+    Header,
+    InconsistentAnswer,
+    MalformedAnswer,
+    parsed,
+    quantity,
+    shown,
+)
 from indexer.endpoints import (
+    NULL,
     TIMEOUT,
     Endpoint,
     Pool,
@@ -57,7 +67,7 @@ class Rpc:
 
     def chain_id(self) -> int:
         return self.pool.attempt(
-            lambda endpoint: quantity(endpoint.ask([("eth_chainId", [])])[0], "chain id", MAX_BLOCK_NUMBER)
+            lambda endpoint: quantity(parsed(endpoint.ask([("eth_chainId", [])])[0]), "chain id", MAX_BLOCK_NUMBER)
         )
 
     def head(self) -> Header:
@@ -110,7 +120,7 @@ class Rpc:
     def _tagged(self, tag: str, endpoint: Endpoint) -> int | None:
         try:
             answer = endpoint.ask([("eth_getBlockByNumber", [tag, False])])[0]
-            number = None if answer is None else Header.from_json(answer).number
+            number = None if answer == NULL else Header.from_json(answer).number
         except RpcRefused:
             if tag in self._tags:
                 raise
@@ -122,9 +132,9 @@ class Rpc:
         return number
 
 
-def read_header(answer: Any, number: int, host: str) -> Header:
+def read_header(answer: bytes, number: int, host: str) -> Header:
     """The header at this height. Raises MalformedAnswer, also where there is none or it is another's."""
-    if answer is None:
+    if answer == NULL:
         raise MalformedAnswer(f"{host}: no block {number}")
     header = Header.from_json(answer)
     if header.number != number:
@@ -158,6 +168,7 @@ def _called(params: list[Any], endpoint: Endpoint) -> bytes | None:
         if error.code == REVERT_CODE or REVERTED.search(error.said):
             return None
         raise
-    if not isinstance(answer, str) or not HEX_BYTES.fullmatch(answer):
-        raise MalformedAnswer(f"{endpoint.host}: eth_call answered {str(answer)[:80]!r}")
-    return bytes.fromhex(answer[2:])
+    data = parsed(answer)
+    if not isinstance(data, str) or not HEX_BYTES.fullmatch(data):
+        raise MalformedAnswer(f"{endpoint.host}: eth_call answered {shown(answer)}")
+    return bytes.fromhex(data[2:])

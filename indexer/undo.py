@@ -5,8 +5,6 @@ block touched, and needs no inverse of any handler.
 """
 
 from collections.abc import Iterable
-from uuid import UUID
-
 from django.db import connection, models
 
 from indexer.models import UndoImage
@@ -34,7 +32,7 @@ RESTORE = """
 """
 
 
-def capture(block_number: int, model: type[models.Model], ids: Iterable[UUID]) -> None:
+def capture(block_number: int, model: type[models.Model], ids: Iterable[str]) -> None:
     """Keeps these rows as they are now, before `block_number` changes, makes or deletes them."""
     ids = list(ids)
     if ids:

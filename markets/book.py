@@ -1,34 +1,28 @@
 """The rows that one batch touches: loaded once, changed in plain Python, written once.
 
-A projection gets the Book and one event. `event()` makes each event all or nothing: where its projection fails, every
-row it changed is what it was before.
+A projection gets the Book and one event. Between `begin` and `undo` each event is all or nothing: where its projection
+fails, every row it changed is what it was before.
 """
 
-import copy
-import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any, Protocol, TypeVar
 
-from django.db import connection, models
+import msgspec
+from django.db import connection
 
-from markets.chaintime import from_seconds
-from markets.copying import insert, upsert
 from markets.identity import row_id
-from markets.models import Channel, Market, OutboxMessage
+from markets.rows import Channel, Market, Message
+from markets.table import Row
 
-Row = TypeVar("Row", bound=models.Model)
+T = TypeVar("T", bound=Row)
 
 
 class ApplyError(Exception):
     """The event can't be applied: it contradicts what earlier events said."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogPosition:
+class LogPosition(msgspec.Struct, frozen=True, gc=False):
     """Where an event stands in the chain; `timestamp` is the block's, in Unix seconds."""
 
     block_number: int
@@ -38,10 +32,6 @@ class LogPosition:
     log_index: int
     address: str
 
-    @property
-    def time(self) -> datetime:
-        return from_seconds(self.timestamp)
-
     def emitted(self) -> dict[str, Any]:
         """The columns of `Emitted`."""
         return {
@@ -49,7 +39,7 @@ class LogPosition:
             "block_hash": self.block_hash,
             "transaction_hash": self.transaction_hash,
             "log_index": self.log_index,
-            "timestamp": self.time,
+            "timestamp": self.timestamp,
         }
 
 
@@ -57,39 +47,61 @@ class LogPosition:
 class TransactionScratch:
     """What events of one transaction leave for later events of the same one."""
 
-    # holder -> (market, outcome) -> tokens minted, or burnt where negative, that no event has explained yet
-    unexplained: dict[str, dict[tuple[str, int], int]] = field(default_factory=dict)
-    funded: dict[str, UUID] = field(default_factory=dict)  # AMM -> its last add_liquidity entry
+    # (holder, market, outcome) -> tokens minted, or burnt where negative, that no event has explained yet
+    unexplained: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    funded: dict[str, str] = field(default_factory=dict)  # AMM -> id of its last add_liquidity entry
     moved_amms: dict[str, LogPosition] = field(default_factory=dict)  # AMM -> last change without a price point
 
     def copied(self) -> "TransactionScratch":
-        unexplained = {holder: dict(moved) for holder, moved in self.unexplained.items()}
-        return TransactionScratch(unexplained, dict(self.funded), dict(self.moved_amms))
+        return TransactionScratch(self.unexplained.copy(), self.funded.copy(), self.moved_amms.copy())
+
+    def explained(self, holder: str) -> dict[tuple[str, int], int]:
+        """Takes out what is unexplained of a holder: (market, outcome) -> amount."""
+        keys = [key for key in self.unexplained if key[0] == holder]
+        return {key[1:]: self.unexplained.pop(key) for key in keys}
+
+
+class PositionIds(Protocol):
+    """The position ids of a market's outcomes, as its deployment computes them."""
+
+    def load(self, markets: Iterable[Any]) -> None:
+        """Prepares for these MarketCreated events."""
+
+    def __call__(self, collateral_token: str, condition_id: str, outcome_count: int) -> tuple[int, ...]: ...
 
 
 class Book:
-    """Rows by model and id. Ids follow from what a row is about (identity.py), so that each is found by its id."""
+    """Rows by class and id. Ids follow from what a row is about (identity.py), so that each is found by its id."""
 
     def __init__(
         self,
         finality: Callable[[int], str],
-        position_ids: Callable[[str, str, int], tuple[int, ...]],
+        position_ids: PositionIds,
         *,
+        amms: Collection[str],
         published_block: int = -1,
+        kept_from: int = 0,
     ) -> None:
-        """`finality` of a block number; `position_ids` of (collateral token, condition id, number of outcomes).
+        """`finality` of a block number.
 
-        Messages of blocks up to `published_block` are out already and are not sent again.
+        `amms` are the addresses that can be an AMM at all. Messages of blocks up to `published_block` are out already
+        and are not sent again; those of blocks below `kept_from` are older than any that is kept: they are counted in
+        their channel's `seq` alone.
         """
-        self._published_block = published_block
-        self._finality = finality
+        self.amms = amms
         self.position_ids = position_ids
-        self._rows: dict[type[models.Model], dict[UUID, models.Model | None]] = {}
-        self._written: dict[type[models.Model], set[UUID]] = {}
-        self._journal: list[tuple[type[models.Model], UUID, dict[str, Any] | None]] = []
-        self._journaled: set[UUID] = set()
-        self._markets_by_condition: dict[str, list[UUID]] = {}
-        self.messages: list[OutboxMessage] = []
+        self._published_block = published_block
+        self._kept_from = kept_from
+        self._finality = finality
+        self._rows: dict[type[Row], dict[str, Row | None]] = {}
+        self._written: dict[type[Row], set[str]] = {}
+        self._new: set[str] = set()  # of what is written, what the table does not have
+        self._journal: list[tuple[type[Row], str, Row | None]] = []
+        self._journaled: set[str] = set()
+        self._markets_by_condition: dict[str, list[str]] = {}
+        self._scratch_before = TransactionScratch()
+        self._message_count = 0
+        self.messages: list[Message] = []
         self.scratch = TransactionScratch()
         # Keys under which the current event waits, and keys that it settles; the ledger acts on both.
         self.waits: set[str] = set()
@@ -99,20 +111,20 @@ class Book:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    def load(self, model: type[Row], ids: Iterable[UUID]) -> None:
+    def load(self, kind: type[Row], ids: Iterable[str]) -> None:
         """Fetches the rows that are not here yet, in one query; remembers those that do not exist."""
-        rows = self._rows.setdefault(model, {})
+        rows = self._rows.setdefault(kind, {})
         missing = [row_id for row_id in set(ids) if row_id not in rows]
         if missing:
-            found = model._default_manager.in_bulk(missing)
-            rows.update({row_id: found.get(row_id) for row_id in missing})
+            rows.update(dict.fromkeys(missing) | kind.table.by_id(missing))
 
-    def get(self, model: type[Row], row_id: UUID) -> Row | None:
+    def get(self, kind: type[T], row_id: str) -> T | None:
         """A row to read, or None. A row that was not prefetched costs a query."""
-        rows = self._rows.setdefault(model, {})
-        if row_id not in rows:
-            self.load(model, [row_id])
-        return rows[row_id]  # type: ignore[return-value]
+        try:
+            return self._rows[kind][row_id]  # type: ignore[return-value]
+        except KeyError:
+            self.load(kind, [row_id])
+            return self._rows[kind][row_id]  # type: ignore[return-value]
 
     def load_markets_of_conditions(self, condition_ids: Iterable[str]) -> None:
         """Fetches the markets of these conditions, in one query."""
@@ -123,7 +135,7 @@ class Book:
             return
         self._markets_by_condition |= {condition_id: [] for condition_id in missing}
         rows = self._rows.setdefault(Market, {})
-        for market in Market.objects.filter(condition_id__in=missing):
+        for market in Market.table.load("condition_id = ANY(%s)", missing):
             rows.setdefault(market.id, market)
             self.index_market(market)
 
@@ -136,61 +148,60 @@ class Book:
 
     def markets_of_condition(self, condition_id: str) -> list[Market]:
         """Every market that uses a condition: one for each collateral."""
-        self.load_markets_of_conditions([condition_id])
+        if condition_id not in self._markets_by_condition:
+            self.load_markets_of_conditions([condition_id])
         found = (self.get(Market, market_id) for market_id in self._markets_by_condition[condition_id])
         return [market for market in found if market is not None]
 
     # --- changing --------------------------------------------------------------------------------------------------
 
-    def change(self, row: Row) -> Row:
+    def change(self, row: T) -> T:
         """Call before changing `row`: notes what it was, and that it must be written."""
-        model = type(row)
-        if row.pk not in self._journaled:
-            self._journaled.add(row.pk)
-            self._journal.append((model, row.pk, copy.copy(row.__dict__)))
-        self._written.setdefault(model, set()).add(row.pk)
+        key = row.id
+        if key not in self._journaled:
+            self._journaled.add(key)
+            self._journal.append((type(row), key, row.__copy__()))  # type: ignore[attr-defined]  # what copy.copy calls
+            self._written.setdefault(type(row), set()).add(key)
         return row
 
-    def add(self, row: Row) -> Row:
+    def add(self, row: T) -> T:
         """Takes a new row. Raises ApplyError where one with its id exists."""
-        if self.get(type(row), row.pk) is not None:
-            raise ApplyError(f"{type(row).__name__} {row.pk} exists already")
+        if self.get(type(row), row.id) is not None:
+            raise ApplyError(f"{type(row).__name__} {row.id} exists already")
         return self.append(row)
 
-    def append(self, row: Row) -> Row:
+    def append(self, row: T) -> T:
         """Takes a new row that is one log's alone: the log was not applied before, so nothing need be looked up."""
-        model = type(row)
-        self._rows.setdefault(model, {})[row.pk] = row
-        self._journaled.add(row.pk)
-        self._journal.append((model, row.pk, None))
-        self._written.setdefault(model, set()).add(row.pk)
+        kind, key = type(row), row.id
+        self._rows.setdefault(kind, {})[key] = row
+        self._journaled.add(key)
+        self._journal.append((kind, key, None))
+        self._written.setdefault(kind, set()).add(key)
+        # An event that waited was applied before, as far as it went then: its row may be there.
+        if self.only is None:
+            self._new.add(key)
         return row
 
-    @contextmanager
-    def event(self) -> Iterator[None]:
-        """One event: on an exception, all that it changed here is undone, and the exception goes on."""
+    def begin(self) -> None:
+        """Starts an event: what it changes from here on can be undone."""
         self._journal, self._journaled = [], set()
         self.waits, self.claims = set(), []
-        message_count = len(self.messages)
-        scratch = self.scratch.copied()
-        try:
-            yield
-        except Exception:
-            for model, pk, before in reversed(self._journal):
-                if before is None:
-                    self._rows[model][pk] = None
-                    self._written[model].discard(pk)
-                else:
-                    row = self._rows[model][pk]
-                    row.__dict__.clear()
-                    row.__dict__.update(before)
-            del self.messages[message_count:]
-            self.scratch = scratch
-            raise
+        self._message_count = len(self.messages)
+        self._scratch_before = self.scratch.copied()
+
+    def undo(self) -> None:
+        """Everything is again as it was when the event began."""
+        for kind, key, before in reversed(self._journal):
+            self._rows[kind][key] = before
+            if before is None:
+                self._written[kind].discard(key)
+                self._new.discard(key)
+        del self.messages[self._message_count :]
+        self.scratch = self._scratch_before
 
     # --- feed ------------------------------------------------------------------------------------------------------
 
-    def publish(self, channel: str, message: dict[str, Any], at: LogPosition) -> None:
+    def publish(self, channel: str, message: Callable[[], dict[str, Any]], at: LogPosition) -> None:
         """Adds a message to a channel's feed, with the next `seq` of the channel."""
         if at.block_number <= self._published_block:
             return
@@ -198,40 +209,39 @@ class Book:
         if row is None:
             row = self.add(Channel(id=row_id("channel", channel), name=channel))
         self.change(row).seq += 1
-        payload = message | {
+        if at.block_number < self._kept_from:
+            return
+        payload = message() | {
             "seq": row.seq,
             "blockNumber": at.block_number,
             "transactionHash": at.transaction_hash,
             "logIndex": at.log_index,
             "finality": self._finality(at.block_number),
         }
-        self.messages.append(
-            OutboxMessage(
-                channel=channel,
-                seq=row.seq,
-                payload=json.dumps(payload, separators=(",", ":"), ensure_ascii=False),
-                block_number=at.block_number,
-            )
-        )
+        text = msgspec.json.encode(payload).decode()
+        self.messages.append(Message(channel=channel, seq=row.seq, payload=text, block_number=at.block_number))
 
-    def changed_ids(self, model: type[models.Model]) -> set[UUID]:
-        """The rows of `model` that `write` will write."""
-        return self._written.get(model, set())
+    def changed_ids(self, kind: type[Row]) -> set[str]:
+        """The rows of `kind` that `write` will write."""
+        return self._written.get(kind, set())
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
-    def write(self, order: Iterable[type[models.Model]]) -> None:
+    def write(self, order: Iterable[type[Row]]) -> None:
         """Writes every changed row, tables in `order` (referred ones first), then the messages.
 
         Runs in the caller's transaction, and tells listeners on `outbox` at its commit.
         """
-        for model in order:
-            ids = self._written.pop(model, set())
-            upsert(model, [self._rows[model][pk] for pk in sorted(ids)])  # type: ignore[misc]
+        for kind in order:
+            ids = self._written.pop(kind, set())
+            rows = self._rows.get(kind, {})
+            kind.table.insert([rows[key] for key in ids if key in self._new])  # type: ignore[misc]
+            kind.table.upsert([rows[key] for key in ids if key not in self._new])  # type: ignore[misc]
+            self._new -= ids
         if any(self._written.values()):
-            raise RuntimeError(f"tables missing from the write order: {[model.__name__ for model in self._written]}")
+            raise RuntimeError(f"tables missing from the write order: {[kind.__name__ for kind in self._written]}")
         if self.messages:
-            insert(OutboxMessage, self.messages)
+            Message.table.insert(self.messages)
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_notify('outbox', '')")
         self.messages = []

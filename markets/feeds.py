@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from markets.amm import prices
+from markets.rows import Trade as TradeRow
 
 
 def market_channel(market_id: str) -> str:
@@ -40,43 +41,32 @@ def price_update(market_id: str, reserves: Sequence[int], timestamp: int) -> dic
     }
 
 
-def trade(
-    *,
-    trade_id: str,
-    market_id: str,
-    trader: str,
-    side: str,
-    outcome: int,
-    amount: int,
-    collateral_amount: int,
-    fee_amount: int,
-    timestamp: int,
-) -> dict[str, Any]:
+def trade(row: TradeRow) -> dict[str, Any]:
     """The seed's `trade`; `amount` in outcome tokens, `price` in collateral per outcome token."""
     return {
         "type": "trade",
         "channel": "market",
-        "id": trade_id,
-        "marketId": market_id,
-        "trader": trader,
-        "side": side,
-        "outcome": outcome,
-        "amount": str(amount),
-        "collateralAmount": str(collateral_amount),
-        "feeAmount": str(fee_amount),
-        "price": trade_price(collateral_amount, amount),
-        "timestamp": timestamp,
+        "id": row.id,
+        "marketId": row.market_id,
+        "trader": row.trader,
+        "side": row.side,
+        "outcome": row.outcome,
+        "amount": str(row.amount),
+        "collateralAmount": str(row.collateral_amount),
+        "feeAmount": str(row.fee_amount),
+        "price": trade_price(row.collateral_amount, row.amount),
+        "timestamp": row.timestamp,
     }
 
 
-def trade_reverted(trade_id: str, market_id: str, timestamp: int) -> dict[str, Any]:
+def trade_reverted(row: TradeRow) -> dict[str, Any]:
     """A reorganisation took the trade with this `id` off the chain; it may come again, in another block."""
     return {
         "type": "trade_reverted",
         "channel": "market",
-        "id": trade_id,
-        "marketId": market_id,
-        "timestamp": timestamp,
+        "id": row.id,
+        "marketId": row.market_id,
+        "timestamp": row.timestamp,
     }
 
 

@@ -5,10 +5,8 @@ events say must have moved; complete sets that a pool makes or ends, and its LP 
 Partial partitions, redemptions and splits below our outcomes are reasons too, so that none of them is an alarm.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connection
@@ -55,30 +53,38 @@ class Redemption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breach:
-    """Events of a market that contradict each other. What is missing stands in `from_block` or later."""
+    """Events of a market that contradict each other. What is missing stands in `from_block` or later.
+
+    `time` is the block's, in Unix seconds.
+    """
 
     market_id: str
     reason: str
-    time: datetime
+    time: int
     from_block: int
+
+
+# How often each move happened. The keys are a Move's parts, which cost half of what a Move does.
+Moves = dict[tuple[str, str, str, str, int], int]
 
 
 @dataclass(slots=True)
 class Transaction:
     """What one transaction moved, what its events say that it moved, and what they may have moved besides."""
 
-    moved: Counter[Move] = field(default_factory=Counter)
-    said: Counter[Move] = field(default_factory=Counter)
-    possible: Counter[Move] = field(default_factory=Counter)
+    moved: Moves = field(default_factory=dict)
+    said: Moves = field(default_factory=dict)
+    possible: Moves = field(default_factory=dict)
     redemptions: list[Redemption] = field(default_factory=list)
     pools: set[str] = field(default_factory=set)  # their tokens leave for a reason alone
 
 
 def outcome(index: int) -> str:
     """`Move.what` of an outcome's tokens."""
-    return f"outcome {index}"
+    return OUTCOMES[index] if index < len(OUTCOMES) else f"outcome {index}"
 
 
+OUTCOMES = [f"outcome {index}" for index in range(256)]
 COMPLETE_SETS = "complete sets"
 
 
@@ -87,17 +93,28 @@ def contradictions(transaction: Transaction, payouts: Mapping[str, Sequence[int]
 
     `payouts` has the payout numerators of the markets that are resolved.
     """
-    left = transaction.moved - transaction.said - transaction.possible
-    for move in sorted((transaction.said - transaction.moved).elements()):
+    if transaction.moved == transaction.said and not transaction.redemptions:
+        return
+    left = _less(_less(transaction.moved, transaction.said), transaction.possible)
+    for move in _elements(_less(transaction.said, transaction.moved)):
         yield move.market_id, f"events say that there were {move}, and no transfer does"
     yield from _redeemed(transaction.redemptions, left, payouts)
-    for move in sorted((+left).elements()):
+    for move in _elements(left):
         if ZERO_ADDRESS in (move.sender, move.receiver) or move.sender in transaction.pools:
             yield move.market_id, f"no event says why there were {move}"
 
 
+def _less(moves: Moves, others: Moves) -> Moves:
+    """`moves` without those of `others`, each as often as it is there."""
+    return {move: left for move, count in moves.items() if (left := count - others.get(move, 0)) > 0}
+
+
+def _elements(moves: Moves) -> list[Move]:
+    return [Move(*move) for move, count in sorted(moves.items()) for _ in range(count)]
+
+
 def _redeemed(
-    redemptions: Iterable[Redemption], left: Counter[Move], payouts: Mapping[str, Sequence[int] | None]
+    redemptions: Iterable[Redemption], left: Moves, payouts: Mapping[str, Sequence[int] | None]
 ) -> Iterator[tuple[str, str]]:
     """Takes what was burnt for payouts out of `left`. An outcome that pays nothing may be burnt without a trace."""
     by_redeemer: dict[tuple[str, str], list[Redemption]] = {}
@@ -112,7 +129,7 @@ def _redeemed(
         for index in sorted({index for redemption in its for index in redemption.outcomes}):
             for move in [move for move in left if move[:4] == (market_id, outcome(index), redeemer, ZERO_ADDRESS)]:
                 # The contract rounds each index set's payout down by itself.
-                paid += left.pop(move) * (move.amount * numerators[index] // sum(numerators))
+                paid += left.pop(move) * (move[4] * numerators[index] // sum(numerators))
         payout = sum(redemption.payout for redemption in its)
         combined = any(redemption.combined for redemption in its)
         if paid > payout or (paid < payout and not combined):

@@ -7,6 +7,7 @@ block times. `MarketMetadata` is the exception: people write it, and a re-index 
 from datetime import datetime
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from markets.fields import AddressField, Bytes32Field, TotalField, Uint256Field, Uint256ListField
@@ -24,6 +25,22 @@ class Emitted(models.Model):
 
     class Meta:
         abstract = True
+
+
+def of_market(related_name: str) -> models.ForeignKey:
+    """The market of a row of which there are many.
+
+    Without a constraint, which costs a query a row, and without an index of its own: each table has one that begins
+    with the market where it is looked up by it. The ledger is the only writer, and writes the market first.
+    """
+    return models.ForeignKey(
+        Market,
+        models.CASCADE,
+        to_field="market_id",
+        related_name=related_name,
+        db_constraint=False,
+        db_index=False,
+    )
 
 
 class Condition(models.Model):
@@ -156,7 +173,7 @@ class Position(models.Model):
 
     id = models.UUIDField(primary_key=True)
     user_address = AddressField()
-    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="positions")
+    market = of_market("positions")
     outcome_index = models.IntegerField()
     amount = Uint256Field()
     is_amm = models.BooleanField(default=False)
@@ -171,9 +188,6 @@ class Position(models.Model):
             models.Index(fields=["market", "-amount", "id"], name="positions_largest"),
             models.Index(fields=["user_address", "-updated_at", "id"], name="positions_of_user"),
         ]
-        constraints = [
-            models.UniqueConstraint(fields=["market", "user_address", "outcome_index"], name="positions_one_each")
-        ]
 
     def __str__(self) -> str:
         return f"{self.user_address} in {self.market_id}[{self.outcome_index}]"
@@ -187,7 +201,7 @@ class Trade(Emitted):
         SELL = "sell"
 
     id = models.UUIDField(primary_key=True)
-    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="trades")
+    market = of_market("trades")
     amm_address = AddressField()
     trader = AddressField()
     side = models.CharField(max_length=4, choices=Side)
@@ -212,7 +226,7 @@ class PricePoint(Emitted):
     """The reserves of a market's AMM after a change; prices follow from them (amm.py)."""
 
     id = models.UUIDField(primary_key=True)
-    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="price_points")
+    market = of_market("price_points")
     reserves = Uint256ListField()
 
     class Meta:
@@ -227,13 +241,14 @@ class MarketTrader(models.Model):
     """That an address has traded a market, and how much."""
 
     id = models.UUIDField(primary_key=True)
-    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="market_traders")
-    address = AddressField(db_index=True)
+    market = of_market("market_traders")
+    address = AddressField()
     trade_count = models.BigIntegerField(default=0)
     volume = TotalField(default=0)
 
     class Meta:
         db_table = "market_traders"
+        indexes = [models.Index(fields=["address"], name="market_traders_by_address")]
 
     def __str__(self) -> str:
         return f"{self.address} in {self.market_id}"
@@ -256,7 +271,7 @@ class HistoryEntry(Emitted):
     id = models.UUIDField(primary_key=True)
     type = models.CharField(max_length=16, choices=Type)
     user_address = AddressField()
-    market = models.ForeignKey(Market, models.CASCADE, to_field="market_id", related_name="history")
+    market = of_market("history")
     outcome = models.IntegerField(null=True, help_text="Null where all outcomes moved alike, against collateral.")
     amount = Uint256Field(help_text="Outcome tokens, of each outcome; LP shares where liquidity moved.")
     collateral_amount = Uint256Field(null=True)
@@ -357,7 +372,7 @@ class OutboxMessage(models.Model):
     seq = models.BigIntegerField()
     payload = models.TextField(help_text="JSON, encoded once.")
     block_number = models.BigIntegerField()
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         db_table = "outbox"

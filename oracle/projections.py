@@ -1,11 +1,9 @@
 """Events -> oracle rows. Each function is one event's effect; its keyword arguments are the event's fields."""
 
-from uuid import UUID
-
 from markets.book import ApplyError, Book, LogPosition
-from markets.chaintime import from_seconds
-from markets.identity import row_id
-from oracle.models import Question, QuestionEvent, Vote
+from markets.chaintime import clamped
+from markets.identity import event_row_id, row_id
+from oracle.rows import Question, QuestionEvent, Vote
 
 WRITE_ORDER = (Question, Vote, QuestionEvent)
 
@@ -21,10 +19,10 @@ def question_registered(
             question_id=question_id,
             outcome_slot_count=outcome_slot_count,
             is_binary=is_binary,
-            registered_at=at.time,
+            registered_at=at.timestamp,
             block_number=at.block_number,
             log_index=at.log_index,
-            updated_at=at.time,
+            updated_at=at.timestamp,
         )
     )
     _extend_timeline(book, at, question_id, "QuestionRegistered")
@@ -45,8 +43,8 @@ def outcome_proposed(
     question.proposer = proposer
     question.proposed_payouts = list(payouts)
     question.proposal_stake = stake
-    question.proposed_at = at.time
-    question.expires_at = from_seconds(expires_at)
+    question.proposed_at = at.timestamp
+    question.expires_at = clamped(expires_at)
     question.disputer = question.disputed_payouts = question.dispute_stake = question.disputed_at = None
 
 
@@ -57,17 +55,24 @@ def proposal_disputed(
     question.disputer = disputer
     question.disputed_payouts = list(payouts)
     question.dispute_stake = stake
-    question.disputed_at = at.time
+    question.disputed_at = at.timestamp
 
 
 def vote_committed(book: Book, at: LogPosition, *, question_id: str, voter: str, commit_hash: str) -> None:
     question = _stepped(book, at, question_id, "VoteCommitted")
     vote = book.get(Vote, _vote_id(question, voter))
     if vote is None:
-        vote = book.add(Vote(id=_vote_id(question, voter), question_id=question_id, voter=voter))
+        vote = Vote(
+            id=_vote_id(question, voter),
+            question_id=question_id,
+            voter=voter,
+            commit_hash=commit_hash,
+            committed_at=at.timestamp,
+        )
+        book.add(vote)
     book.change(vote)
     vote.commit_hash = commit_hash
-    vote.committed_at = at.time
+    vote.committed_at = at.timestamp
 
 
 def vote_revealed(
@@ -80,13 +85,13 @@ def vote_revealed(
     book.change(vote)
     vote.payouts = list(payouts)
     vote.weight = weight
-    vote.revealed_at = at.time
+    vote.revealed_at = at.timestamp
 
 
 def question_resolved(book: Book, at: LogPosition, *, question_id: str, payouts: tuple[int, ...]) -> None:
     question = _stepped(book, at, question_id, "QuestionResolved")
     question.payouts = list(payouts)
-    question.resolved_at = at.time
+    question.resolved_at = at.timestamp
 
 
 def question_voided(book: Book, at: LogPosition, *, question_id: str) -> None:
@@ -94,10 +99,10 @@ def question_voided(book: Book, at: LogPosition, *, question_id: str) -> None:
     question = _stepped(book, at, question_id, "QuestionVoided")
     if question.outcome_slot_count:
         question.payouts = [10**18 // question.outcome_slot_count] * question.outcome_slot_count
-    question.voided_at = at.time
+    question.voided_at = at.timestamp
 
 
-def _vote_id(question: Question, voter: str) -> UUID:
+def _vote_id(question: Question, voter: str) -> str:
     """A vote belongs to a dispute, so that a question disputed anew starts with none."""
     return row_id("vote", question.question_id, question.disputed_at, voter)
 
@@ -108,10 +113,10 @@ def _stepped(book: Book, at: LogPosition, question_id: str, event: str) -> Quest
     if question is None:
         raise ApplyError(f"no question {question_id} is registered")
     _extend_timeline(book, at, question_id, event)
-    book.change(question).updated_at = at.time
+    book.change(question).updated_at = at.timestamp
     return question
 
 
 def _extend_timeline(book: Book, at: LogPosition, question_id: str, event: str) -> None:
-    entry_id = row_id("question_event", at.transaction_hash, at.log_index)
+    entry_id = event_row_id("question_event", at.transaction_hash, at.log_index)
     book.append(QuestionEvent(id=entry_id, question_id=question_id, event=event, **at.emitted()))

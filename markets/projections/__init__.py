@@ -1,18 +1,5 @@
 """Events -> market rows. Each function is one event's effect; its keyword arguments are the event's fields."""
 
-from markets.models import (
-    Amm,
-    Channel,
-    Condition,
-    HistoryEntry,
-    LiquidityShare,
-    Market,
-    MarketTrader,
-    OutcomeToken,
-    Position,
-    PricePoint,
-    Trade,
-)
 from markets.projections.definitions import (
     amm_announced,
     condition_prepared,
@@ -36,6 +23,19 @@ from markets.projections.tokens import (
     payout_redeemed,
     position_merged,
     position_split,
+)
+from markets.rows import (
+    Amm,
+    Channel,
+    Condition,
+    HistoryEntry,
+    LiquidityShare,
+    Market,
+    MarketTrader,
+    OutcomeToken,
+    Position,
+    PricePoint,
+    Trade,
 )
 
 __all__ = [

@@ -1,10 +1,10 @@
 """Conditions, markets and AMMs: what the other events are about."""
 
 from markets.book import ApplyError, Book, LogPosition
-from markets.chaintime import from_seconds
+from markets.chaintime import clamped
 from markets.identity import row_id
-from markets.models import Amm, Condition, Market, OutcomeToken
 from markets.projections.lookups import MAX_OUTCOMES, bounded, known_market, position_of
+from markets.rows import Amm, Condition, Market, OutcomeToken
 
 
 def condition_prepared(
@@ -48,7 +48,7 @@ def condition_resolved(
         raise ApplyError(f"{len(payout_numerators)} payouts for {condition.outcome_slot_count} outcomes")
     book.change(condition)
     condition.payout_numerators = list(payout_numerators)
-    condition.resolved_at = at.time
+    condition.resolved_at = at.timestamp
     for market in book.markets_of_condition(condition_id):
         _resolve(book, market, condition)
 
@@ -79,14 +79,14 @@ def market_created(
         collateral_token=collateral_token,
         question=question,
         outcomes=list(outcomes),
-        resolution_time=from_seconds(resolution_time),
+        resolution_time=clamped(resolution_time),
         resolution_timestamp=resolution_time,
         block_number=at.block_number,
         block_hash=at.block_hash,
         transaction_hash=at.transaction_hash,
         log_index=at.log_index,
-        created_at=at.time,
-        updated_at=at.time,
+        created_at=at.timestamp,
+        updated_at=at.timestamp,
     )
     book.add(market)
     book.index_market(market)
@@ -117,7 +117,7 @@ def market_resolved(
     if market.payouts != list(payouts):
         raise ApplyError(f"the factory confirms payouts {list(payouts)}, the condition has {market.payouts}")
     book.change(market)
-    market.confirmed_at = market.updated_at = at.time
+    market.confirmed_at = market.updated_at = at.timestamp
 
 
 def amm_announced(book: Book, at: LogPosition, *, market_id: str, amm: str, initial_liquidity: int, fee: int) -> None:
@@ -130,7 +130,7 @@ def amm_announced(book: Book, at: LogPosition, *, market_id: str, amm: str, init
             market_id=market_id,
             fee=fee,
             block_number=at.block_number,
-            created_at=at.time,
+            created_at=at.timestamp,
         )
     )
     held = [position_of(book, market_id, outcome, amm) for outcome in range(len(market.outcomes))]
@@ -139,7 +139,7 @@ def amm_announced(book: Book, at: LogPosition, *, market_id: str, amm: str, init
         book.scratch.moved_amms[amm] = at
     if market.amm_address is None:
         book.change(market)
-        market.amm_address, market.fee, market.updated_at = amm, fee, at.time
+        market.amm_address, market.fee, market.updated_at = amm, fee, at.timestamp
 
 
 def _resolve(book: Book, market: Market, condition: Condition) -> None:

@@ -1,8 +1,10 @@
 """What the projections share: the rows an event speaks of, and bounds on what it says."""
 
+from typing import Any
+
 from markets.book import ApplyError, Book, LogPosition
-from markets.identity import row_id
-from markets.models import Amm, HistoryEntry, LiquidityShare, Market, Position
+from markets.identity import event_row_id, row_id
+from markets.rows import Amm, HistoryEntry, LiquidityShare, Market, Position
 
 ZERO_ADDRESS = "0x" + "00" * 20
 ZERO_BYTES32 = "0x" + "00" * 32
@@ -50,6 +52,8 @@ def announced_amm(book: Book, at: LogPosition) -> Amm:
 
 
 def amm_at(book: Book, address: str) -> Amm | None:
+    if address not in book.amms:
+        return None
     return book.get(Amm, row_id("amm", address))
 
 
@@ -61,7 +65,6 @@ def shares_of(book: Book, amm: Amm, holder: str) -> LiquidityShare | None:
     return book.get(LiquidityShare, row_id("liquidity_share", amm.address, holder))
 
 
-def remember(book: Book, at: LogPosition, **columns: object) -> HistoryEntry:
-    sequence = columns.setdefault("sequence", 0)
-    entry_id = row_id("history", at.transaction_hash, at.log_index, columns["type"], sequence)
-    return book.append(HistoryEntry(id=entry_id, **columns, **at.emitted()))
+def remember(book: Book, at: LogPosition, *, type: str, sequence: int = 0, **columns: Any) -> HistoryEntry:
+    entry_id = event_row_id("history", at.transaction_hash, at.log_index, type, sequence)
+    return book.append(HistoryEntry(id=entry_id, type=type, sequence=sequence, **columns, **at.emitted()))

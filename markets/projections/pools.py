@@ -3,8 +3,7 @@
 from markets import feeds
 from markets.amm import liquidity
 from markets.book import ApplyError, Book, LogPosition
-from markets.identity import row_id
-from markets.models import Amm, HistoryEntry, LiquidityShare, Market, MarketTrader, PricePoint, Trade
+from markets.identity import event_row_id, row_id
 from markets.projections.lookups import (
     MAX_AMOUNT,
     ZERO_ADDRESS,
@@ -17,6 +16,7 @@ from markets.projections.lookups import (
     remember,
     shares_of,
 )
+from markets.rows import Amm, HistoryEntry, LiquidityShare, Market, MarketTrader, PricePoint, Trade
 
 
 def bought(
@@ -60,7 +60,7 @@ def _trade(
     bounded(outcome + 1, len(market.outcomes), "outcomes")
     trade = book.append(
         Trade(
-            id=row_id("trade", at.transaction_hash, at.log_index),
+            id=event_row_id("trade", at.transaction_hash, at.log_index),
             market_id=market.market_id,
             amm_address=amm.address,
             trader=trader,
@@ -76,7 +76,7 @@ def _trade(
     market.volume += collateral_amount
     market.trading_fees += fee_amount
     market.trade_count += 1
-    market.updated_at = at.time
+    market.updated_at = at.timestamp
     _count_trader(book, market, trader, collateral_amount)
     remember(
         book,
@@ -89,18 +89,7 @@ def _trade(
         collateral_amount=collateral_amount,
         counterparty=amm.address,
     )
-    message = feeds.trade(
-        trade_id=str(trade.id),
-        market_id=market.market_id,
-        trader=trader,
-        side=side,
-        outcome=outcome,
-        amount=amount,
-        collateral_amount=collateral_amount,
-        fee_amount=fee_amount,
-        timestamp=at.timestamp,
-    )
-    book.publish(feeds.market_channel(market.market_id), message, at)
+    book.publish(feeds.market_channel(market.market_id), lambda: feeds.trade(trade), at)
     record_price(book, at, amm)
 
 
@@ -201,7 +190,7 @@ def fee_collected(book: Book, at: LogPosition, *, token: str, market_id: str, pa
     if token == market.collateral_token and is_claimed(book, f"market:{market_id}"):
         book.change(market)
         market.fees_collected += amount
-        market.updated_at = max(market.updated_at, at.time)
+        market.updated_at = max(market.updated_at, at.timestamp)
 
 
 # --- prices -----------------------------------------------------------------------------------------------------------
@@ -209,10 +198,11 @@ def fee_collected(book: Book, at: LogPosition, *, token: str, market_id: str, pa
 
 def transaction_ended(book: Book) -> None:
     """Prices whatever moved an AMM's tokens without one of the AMM's own events."""
-    for address, at in list(book.scratch.moved_amms.items()):
-        amm = amm_at(book, address)
-        if amm is not None:
-            record_price(book, at, amm)
+    if book.scratch.moved_amms:
+        for address, at in list(book.scratch.moved_amms.items()):
+            amm = amm_at(book, address)
+            if amm is not None:
+                record_price(book, at, amm)
     book.scratch.unexplained.clear()
     book.scratch.funded.clear()
 
@@ -231,14 +221,14 @@ def record_price(book: Book, at: LogPosition, amm: Amm) -> None:
     book.change(market)
     market.reserves = reserves
     market.liquidity = liquidity(reserves)
-    market.updated_at = at.time
+    market.updated_at = at.timestamp
     book.append(
         PricePoint(
-            id=row_id("price_point", at.transaction_hash, at.log_index, amm.address),
+            id=event_row_id("price_point", at.transaction_hash, at.log_index, amm.address),
             market_id=market.market_id,
             reserves=reserves,
             **at.emitted(),
         )
     )
-    message = feeds.price_update(market.market_id, reserves, at.timestamp)
-    book.publish(feeds.prices_channel(market.market_id), message, at)
+    channel = feeds.prices_channel(market.market_id)
+    book.publish(channel, lambda: feeds.price_update(market.market_id, reserves, at.timestamp), at)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from markets.book import ApplyError, Book, LogPosition
 from markets.ctf import is_full_partition
 from markets.identity import row_id
-from markets.models import Market, OutcomeToken, Position
 from markets.projections.lookups import MAX_AMOUNT, ZERO_ADDRESS, amm_at, bounded, market_of, position_of, remember
+from markets.rows import Market, OutcomeToken, Position
 
 
 def outcome_token_moved(
@@ -62,7 +62,7 @@ def _debit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount
         raise ApplyError(f"{holder} sends {amount} of {token}, but holds {position.amount if position else 0}")
     book.change(position)
     position.amount -= amount
-    position.updated_at = at.time
+    position.updated_at = at.timestamp
     _note_amm_moved(book, at, holder)
 
 
@@ -80,12 +80,13 @@ def _credit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amoun
                 outcome_index=token.outcome_index,
                 amount=0,
                 is_amm=amm_at(book, holder) is not None,
-                created_at=at.time,
+                created_at=at.timestamp,
+                updated_at=at.timestamp,
             )
         )
     book.change(position)
     position.amount = bounded(position.amount + amount, MAX_AMOUNT, "tokens of one holder")
-    position.updated_at = at.time
+    position.updated_at = at.timestamp
     _note_amm_moved(book, at, holder)
 
 
@@ -100,8 +101,8 @@ def _remember_direct_transfer(
     """A transfer between two users is history of both; mints, burns and what an AMM moves belong to other events."""
     if ZERO_ADDRESS in (sender, receiver):
         holder, change = (receiver, amount) if sender == ZERO_ADDRESS else (sender, -amount)
-        unexplained = book.scratch.unexplained.setdefault(holder, {})
-        key = (token.market_id, token.outcome_index)
+        unexplained = book.scratch.unexplained
+        key = (holder, token.market_id, token.outcome_index)
         unexplained[key] = unexplained.get(key, 0) + change
         return
     if amm_at(book, sender) is not None or amm_at(book, receiver) is not None:
@@ -170,7 +171,7 @@ def _explain(
     partitions, and by splits under other conditions: then each outcome is an entry, `split` where tokens appeared and
     `merge` where they went, without collateral.
     """
-    moved = book.scratch.unexplained.pop(stakeholder, {})
+    moved = book.scratch.explained(stakeholder)
     if amm_at(book, stakeholder) is not None:
         return
     entry = {"user_address": stakeholder, "type": type_}
@@ -200,7 +201,7 @@ def payout_redeemed(
     payout: int,
 ) -> None:
     """One entry per outcome redeemed, at what that outcome pays (ConditionalTokens.sol, redeemPositions)."""
-    moved = book.scratch.unexplained.pop(redeemer, {})
+    moved = book.scratch.explained(redeemer)
     market = market_of(book, condition_id, collateral_token, parent_collection_id)
     if market is not None and market.payouts is None:
         raise ApplyError(f"{redeemer} redeems from {market.market_id}, which is not resolved")

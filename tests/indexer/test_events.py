@@ -1,7 +1,6 @@
 """The event classes against the contracts: topics as on chain, names as served, ABIs as deployed."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,7 @@ def test_stored_name(event_class: type[ChainEvent]) -> None:
 
 @pytest.mark.parametrize("event_class", EVENTS.values(), ids=lambda event_class: event_class.__name__)
 def test_fields_are_the_parameters_in_order(event_class: Any) -> None:
-    names = [field.name for field in fields(event_class)]
-    assert names == [parameter.field for parameter in event_class.signature.parameters]
+    assert list(event_class.__struct_fields__) == [parameter.field for parameter in event_class.signature.parameters]
 
 
 @pytest.mark.parametrize("contract", sorted({contract for contract, _ in TOPICS}))

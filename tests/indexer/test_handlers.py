@@ -1,14 +1,17 @@
 """The one table from events to projections is complete."""
 
 import inspect
-from dataclasses import fields
 from typing import Any
 
 import pytest
+from django.db.models import NOT_PROVIDED, AutoField
+from msgspec import NODEFAULT, structs
 
 from indexer import events
 from indexer.events import EVENTS, ChainEvent
 from indexer.handlers import DEFINITIONS, HANDLERS, IGNORED, WRITE_ORDER
+from indexer.rows import IndexedBlock, IndexedEvent, WaitingEvent
+from markets.rows import Message
 
 CLASSES = set(EVENTS.values())
 
@@ -27,7 +30,7 @@ def test_every_event_class_that_exists_is_registered() -> None:
 def test_a_handler_takes_the_fields_of_its_event(event_class: Any) -> None:
     parameters = inspect.signature(HANDLERS[event_class]).parameters
     keywords = [name for name, item in parameters.items() if item.kind is inspect.Parameter.KEYWORD_ONLY]
-    assert keywords == [field.name for field in fields(event_class)]
+    assert keywords == list(event_class.__struct_fields__)
     assert list(parameters)[:2] == ["book", "at"]
     assert len(parameters) == 2 + len(keywords)
 
@@ -45,6 +48,26 @@ def test_no_table_is_written_twice() -> None:
 
 
 def test_referred_tables_are_written_first() -> None:
-    for position, model in enumerate(WRITE_ORDER):
+    models = [kind.table.model for kind in WRITE_ORDER]
+    for position, model in enumerate(models):
         referred = {field.related_model for field in model._meta.concrete_fields if field.is_relation}
-        assert referred <= set(WRITE_ORDER[:position])
+        assert referred <= set(models[:position])
+
+
+@pytest.mark.parametrize("kind", [*WRITE_ORDER, Message, IndexedEvent, WaitingEvent, IndexedBlock])
+def test_a_row_class_has_the_columns_of_its_model(kind: Any) -> None:
+    """All of them, but those that the database itself fills."""
+    columns = {
+        field.attname
+        for field in kind.table.model._meta.concrete_fields
+        if not isinstance(field, AutoField) and field.db_default is NOT_PROVIDED
+    }
+    assert set(kind.__struct_fields__) == columns
+
+
+@pytest.mark.parametrize("kind", WRITE_ORDER)
+def test_a_row_class_has_the_defaults_of_its_model(kind: Any) -> None:
+    fields = {field.attname: field for field in kind.table.model._meta.concrete_fields}
+    for info in structs.fields(kind):
+        if info.default is not NODEFAULT:
+            assert info.default == fields[info.name].get_default()

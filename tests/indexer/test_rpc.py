@@ -10,6 +10,7 @@ import pytest
 
 from indexer import endpoints
 from indexer.chain import InconsistentAnswer, MalformedAnswer
+from indexer.endpoints import _Answer
 from indexer.rpc import Rpc, RpcBusy, RpcError, RpcRefused, RpcUnavailable
 from tests.fakes import TRANSPORT_FAULTS, FakeChain, FakeNode
 
@@ -279,7 +280,7 @@ def test_how_nodes_say_that_a_call_reverts(node: FakeNode, clock: Clock, message
 def test_a_limit_of_time_is_waited_out(node: FakeNode, clock: Clock, message: str) -> None:
     endpoint = make_rpc(clock, node).pool.endpoints[0]
     with pytest.raises(RpcBusy):
-        endpoint._result(("eth_getLogs", []), {"error": {"code": -32005, "message": message}})
+        endpoint._result(("eth_getLogs", []), _Answer(error={"code": -32005, "message": message}))
 
 
 # --- the head and the tags --------------------------------------------------------------------------------------------
