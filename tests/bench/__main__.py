@@ -6,15 +6,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 from tests.bench.chain import CHAIN_ID, CONTRACTS
-from tests.bench.measure import Cost, Database, Failed, measure, running
+from tests.bench.measure import Cost, Database, Failed, measure, run, running
 from tests.bench.report import Run, goals, table
 
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / ".data" / "bench"
+LOCALHOST = "127.0.0.1"
+NODE_TIMEOUT = 60.0  # seconds in which the node must have read its chain
 # What a sync must leave of a chain without contradictions.
 STORED = """
     SELECT (SELECT count(*) FROM indexed_events),
@@ -26,11 +29,13 @@ STORED = """
 def main(log_counts: list[int]) -> None:
     """Prints the table and the goals. Every process it starts has ended when it returns or raises."""
     runs = []
-    for log_count in log_counts:
-        _say(f"{log_count:,} logs: the chain")
-        folder = Path(_output("tests.bench.chain", str(log_count), str(FOLDER / "chains")))
-        with Database(FOLDER / "postgres") as database, _node(folder) as rpc_url:
-            runs.append(_run(log_count, folder, database, rpc_url))
+    with Database(FOLDER / "postgres") as database:
+        for log_count in log_counts:
+            _say(f"{log_count:,} logs: the chain")
+            folder = Path(_output("tests.bench.chain", str(log_count), str(FOLDER / "chains")))
+            database.empty()
+            with _node(folder) as rpc_url:
+                runs.append(_run(log_count, folder, database, rpc_url))
     print(table(runs))
     print()
     for goal in goals(runs):
@@ -48,8 +53,7 @@ def _run(log_count: int, folder: Path, database: Database, rpc_url: str) -> Run:
 
     floor = cost_of("floor", "-m", "tests.bench.floor", rpc_url, database.url, str(folder))
     database.execute("DROP TABLE bench_raw_logs")
-    with running(["manage.py", "migrate", "--verbosity", "0"], environment=environment) as migration:
-        migration.wait()
+    run(["manage.py", "migrate", "--verbosity", "0"], environment=environment)
     sync = cost_of("sync", "manage.py", "run_indexer", "--once")
     _check_stored(database, log_count)
     replay = cost_of("replay", "manage.py", "replay_events")
@@ -73,12 +77,17 @@ def _check_stored(database: Database, log_count: int) -> None:
 
 @contextmanager
 def _node(folder: Path) -> Iterator[str]:
-    """The chain's node, as its URL. It need not be waited for: connections wait until it listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        descriptor = listening.fileno()
-        arguments = ["-m", "tests.bench.node", str(folder), str(descriptor)]
-        with running(arguments, environment=dict(os.environ), descriptors=[descriptor]):
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    """The chain's node, as its URL, when it answers."""
+    with ExitStack() as stack:
+        with socket.create_server((LOCALHOST, 0)) as listening:
+            port, descriptor = listening.getsockname()[1], listening.fileno()
+            arguments = ["-m", "tests.bench.node", str(folder), str(descriptor)]
+            stack.enter_context(running(arguments, environment=dict(os.environ), descriptors=[descriptor]))
+        connection = HTTPConnection(LOCALHOST, port, timeout=NODE_TIMEOUT)
+        connection.request("POST", "/", b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}')
+        connection.getresponse().read()
+        connection.close()
+        yield f"http://{LOCALHOST}:{port}"
 
 
 def _environment(rpc_url: str, database_url: str) -> dict[str, str]:
@@ -99,7 +108,7 @@ def _environment(rpc_url: str, database_url: str) -> dict[str, str]:
 def _output(module: str, *arguments: str) -> str:
     """What a module of the benchmark prints. A process of its own, as what it needs must not be measured."""
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.PIPE, text=True, process_group=0
     ).stdout.strip()
 
 
@@ -109,7 +118,8 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":
     os.chdir(PROJECT)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         main([int(count) for count in sys.argv[1:]])
     except (Failed, subprocess.CalledProcessError) as error:

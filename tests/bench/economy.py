@@ -7,6 +7,7 @@ instead of hours and days, so that a chain of a few hours has resolved markets i
 from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from heapq import heappop, heappush
 from itertools import accumulate, count
@@ -149,7 +150,7 @@ class Economy:
         popularity = min(self.dice.paretovariate(1.1), 50)
         market = Market(market_id, question_id, condition_id, creator, tokens, popularity)
         self.markets.append(market)
-        self._later(self.dice.randint(1, 5), lambda: self._deploy_amm(market))
+        self._later(self.dice.randint(1, 5), partial(self._deploy_amm, market))
         return [
             logs.question_registered(question_id, outcomes),
             logs.condition_preparation(condition_id, question_id, outcomes),
@@ -173,7 +174,7 @@ class Economy:
         self._open.append(market)
         self._weigh()
         if self.dice.random() < 0.6:
-            self._later(self.dice.randint(500, 6000), lambda: self._propose(market))
+            self._later(self.dice.randint(500, 6000), partial(self._propose, market))
         return [
             *self._split_logs(market, amm, funds),
             logs.share_transfer(amm, ZERO, MARKET_FACTORY, minted),
@@ -226,6 +227,8 @@ class Economy:
         while sold is None or sold > held:
             returned = returned * 4 // 5
             sold = pool.sell_amount(returned, outcome)
+        if not returned:
+            return []
         fee, sets = pool.sell(returned, outcome, sold)
         market.move(user, ZERO, outcome, sold)
         return [
@@ -319,11 +322,11 @@ class Economy:
         payouts = [ONE if outcome == winner else 0 for outcome in range(market.outcomes)]
         proposer, fate = self._user(), self.dice.random()
         if fate < 0.03:
-            self._later(self.dice.randint(1, PERIOD), lambda: self._void(market))
+            self._later(self.dice.randint(1, PERIOD), partial(self._void, market))
         elif fate < 0.15:
-            self._later(self.dice.randint(1, PERIOD - 1), lambda: self._dispute(market, proposer, payouts))
+            self._later(self.dice.randint(1, PERIOD - 1), partial(self._dispute, market, proposer, payouts))
         else:
-            self._later(self.dice.randint(PERIOD, 2 * PERIOD), lambda: self._finalize(market, payouts))
+            self._later(self.dice.randint(PERIOD, 2 * PERIOD), partial(self._finalize, market, payouts))
         expires_at = self.timestamp + 2 * PERIOD
         return [logs.outcome_proposed(market.question_id, proposer, payouts, stake=STAKE, expires_at=expires_at)]
 
@@ -333,12 +336,12 @@ class Economy:
         voters = sorted({self._user() for _ in range(5)})
         for voter in voters:
             choice = self.dice.choice((payouts, disputed))
-            self._later(self.dice.randint(1, PERIOD - 1), lambda voter=voter: self._commit(market, voter))
+            self._later(self.dice.randint(1, PERIOD - 1), partial(self._commit, market, voter))
             self._later(
                 self.dice.randint(PERIOD, 2 * PERIOD - 1),
-                lambda voter=voter, choice=choice: self._reveal(market, voter, choice),
+                partial(self._reveal, market, voter, choice),
             )
-        self._later(2 * PERIOD + 100, lambda: self._finalize(market, payouts))
+        self._later(2 * PERIOD + 100, partial(self._finalize, market, payouts))
         return [logs.proposal_disputed(market.question_id, disputer, disputed, stake=STAKE)]
 
     def _commit(self, market: Market, voter: str) -> Transaction:
@@ -360,10 +363,10 @@ class Economy:
         self._open.remove(market)
         self._weigh()
         if self.dice.random() < 0.9:
-            self._later(self.dice.randint(1, 300), lambda: self._confirm(market, payouts))
+            self._later(self.dice.randint(1, 300), partial(self._confirm, market, payouts))
         for user in sorted({user for (user, _), amount in market.held.items() if amount}):
             if self.dice.random() < 0.6:
-                self._later(self.dice.randint(1, 2000), lambda user=user: self._redeem(market, user, payouts))
+                self._later(self.dice.randint(1, 2000), partial(self._redeem, market, user, payouts))
         return logs.condition_resolution(market.condition_id, market.question_id, payouts)
 
     def _confirm(self, market: Market, payouts: list[int]) -> Transaction:

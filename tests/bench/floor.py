@@ -39,7 +39,7 @@ class RawLog(msgspec.Struct, gc=False, rename="camel"):
     """A log as the node gives it."""
 
     address: str
-    topics: msgspec.Raw
+    topics: list[str]
     data: str
     block_number: str
     block_hash: str
@@ -58,7 +58,7 @@ class RawLog(msgspec.Struct, gc=False, rename="camel"):
             int(self.transaction_index, 16),
             int(self.log_index, 16),
             self.address,
-            bytes(self.topics).decode(),
+            msgspec.json.encode(self.topics).decode(),
             bytes.fromhex(self.data[2:]),
         )
 

@@ -4,8 +4,10 @@ PostgreSQL's CPU is that of the whole server: backends, background workers, and 
 """
 
 import os
+import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,24 +56,33 @@ class Cost:
 
 
 class Database:
-    """A PostgreSQL server of the benchmark's own, with an empty database; a context manager."""
+    """A PostgreSQL server of the benchmark's own while the context lasts; `empty` before anything else.
+
+    One for the whole benchmark: the embedded server's library does not start it twice in a process.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def __enter__(self) -> Self:
         embedded_postgres.stop(self._folder)  # of a run that was killed
-        server = embedded_postgres.start(self._folder)
-        self._postmaster = int((self._folder / "postmaster.pid").read_text().split()[0])
         try:
-            with psycopg.connect(server, autocommit=True) as connection:
-                connection.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
-                connection.execute(f"CREATE DATABASE {DATABASE}")
+            self._server = embedded_postgres.start(self._folder)
+            self._postmaster = int((self._folder / "postmaster.pid").read_text().split()[0])
         except BaseException:
             embedded_postgres.stop(self._folder)
             raise
-        self.url = server.replace("/postgres?", f"/{DATABASE}?")
         return self
+
+    def empty(self) -> None:
+        """Makes the database anew."""
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+            connection.execute(f"CREATE DATABASE {DATABASE}")
+
+    @property
+    def url(self) -> str:
+        return self._server.replace("/postgres?", f"/{DATABASE}?")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -81,7 +92,7 @@ class Database:
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Runs one statement outside any transaction, and returns its rows."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def cpu(self) -> float:
@@ -94,7 +105,7 @@ class Database:
 
 
 def _stat(pid: int) -> list[int]:
-    """The numbers of /proc/PID/stat, from 0 as in the manual's list from 1 on; zeros where it has ended."""
+    """The fields of /proc/PID/stat, counted from 0; zeros where it has ended, and for the three that come first."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -118,11 +129,7 @@ def measure(
     parent's.
     """
     database_before, started = database.cpu(), monotonic()
-    with running(arguments, environment=environment) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise Failed(f"{' '.join(arguments)} ended with {process.returncode}")
+    usage = run(arguments, environment=environment)
     database.execute("CHECKPOINT")
     return Cost(
         name=name,
@@ -134,21 +141,49 @@ def measure(
     )
 
 
+def run(arguments: Sequence[str], *, environment: Mapping[str, str]) -> resource.struct_rusage:
+    """Runs `python ARGUMENTS` to its end and returns what it used. Raises Failed."""
+    with running(arguments, environment=environment) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise Failed(f"{' '.join(arguments)} ended with {process.returncode}")
+    return usage
+
+
 @contextmanager
 def running(
     arguments: Sequence[str], *, environment: Mapping[str, str], descriptors: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`python ARGUMENTS` while the body runs; it is ended behind it unless it has ended by itself."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments], env=environment, pass_fds=descriptors, stdout=subprocess.DEVNULL
-    )
+    """`python ARGUMENTS` while the body runs; it is ended behind it unless it has ended by itself.
+
+    Ctrl-C does not reach it, but ends the body. What it has to say is shown when it has ended: a terminal would make
+    it draw progress, which costs.
+    """
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=environment,
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            process_group=0,
+        )
+        try:
+            yield process
+        finally:
+            _end(process)
+            said.seek(0)
+            sys.stderr.write(said.read().decode(errors="replace"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
     try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        process.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
