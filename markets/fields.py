@@ -81,3 +81,7 @@ class Uint256ListField(models.JSONField):
         if isinstance(value, list | tuple):
             value = [str(number) for number in value]
         return super().get_db_prep_value(value, connection, prepared)
+
+
+class HexListField(models.JSONField):
+    """Words in hex, such as a log's topics: JSONB of strings that need no escapes."""

@@ -12,7 +12,7 @@ import msgspec
 from django.db import connection, models
 
 from markets.chaintime import from_seconds
-from markets.fields import IntegerColumn, Uint256ListField
+from markets.fields import HexListField, IntegerColumn, Uint256ListField
 
 FEW = 20  # rows up to which a COPY would not pay
 CHUNK = 1000  # rows that are handed to a COPY at once
@@ -51,6 +51,8 @@ class Column:
             self.select = f"{self.name}::text"
         elif isinstance(field, models.DateTimeField):
             self.select, self.write = f"extract(epoch FROM {self.name})::bigint", _time
+        elif isinstance(field, HexListField):
+            self.select, self.read, self.write = f"{self.name}::text", msgspec.json.decode, _words
         elif isinstance(field, models.JSONField):
             self.select, self.read, self.write = f"{self.name}::text", msgspec.json.decode, _json
         elif isinstance(field, models.BinaryField):
@@ -74,6 +76,8 @@ ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 def _escaped(write: Callable[[Any], str]) -> Callable[[Any], str]:
     if write is _bytes:
         return lambda value: "\\" + _bytes(value)
+    if write is _json:  # which escapes all control characters itself
+        return lambda value: _json(value).replace("\\", "\\\\")
     return lambda value: write(value).translate(ESCAPES)
 
 
@@ -215,5 +219,10 @@ def _bytes(digits: str) -> str:
     return "\\x" + digits[2:]
 
 
+def _words(words: Iterable[str]) -> str:
+    return '["' + '","'.join(words) + '"]' if words else "[]"
+
+
 def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    """JSON text; a str is taken to be that already."""
+    return value if type(value) is str else msgspec.json.encode(value).decode()

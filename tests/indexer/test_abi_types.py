@@ -1,5 +1,6 @@
 """Decoding against eth_abi's encoder, and against data that no honest contract emits."""
 
+import json
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from indexer.abi_types import DecodeError, Parameter, ParameterReader, Signature
 from indexer.chain import Log
 from indexer.decode import decode
-from indexer.events import EVENTS, ChainEvent
+from indexer.events import EVENTS, ChainEvent, event_data, event_json
 from tests.factories import MAX_UINT256
 
 CLASSES = sorted(set(EVENTS.values()), key=lambda event_class: event_class.__name__)
@@ -93,7 +94,9 @@ def test_every_event_reads_what_eth_abi_writes(event_class: type[ChainEvent], da
     values = data.draw(values_of(event_class.signature))
     topics, body = log_of(event_class.signature, values)
     assert read_parameters(event_class.signature, topics, body) == values
-    assert event_class(**values) == event_class(**read_parameters(event_class.signature, topics, body))
+    event = event_class(**values)
+    assert event == event_class(**read_parameters(event_class.signature, topics, body))
+    assert json.loads(event_json(event)) == event_data(event)
 
 
 # --- what nobody should write -----------------------------------------------------------------------------------------
