@@ -66,7 +66,8 @@ INDEXER_CONFIRMATIONS = environment.integer(env, "INDEXER_CONFIRMATIONS", defaul
 # --- applications -----------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "daphne",
+    # It replaces `runserver`, and brings Twisted along, which every other command would load for nothing.
+    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -16,7 +16,7 @@ from indexer.rows import StoredLog
 from indexer.rows import WaitingEvent as WaitingRow
 from markets.book import Book, TransactionScratch
 from markets.identity import event_row_id
-from markets.projections import transaction_ended
+from markets.projections import batch_ended, transaction_ended
 
 
 class Waits:
@@ -72,6 +72,7 @@ def apply_entries(book: Book, entries: list[Entry], waits: Waits) -> None:
                 if isinstance(entry.event, definition):
                     _apply_one(book, entry, waits)
         _apply_transactions(book, in_block, waits, applied=DEFINITIONS if defining else ())
+    batch_ended(book)
 
 
 def _apply_transactions(

@@ -35,4 +35,4 @@ def event_class_of(log: Log, contracts: Contracts) -> type[ChainEvent] | None:
 
 def decode(log: Log, event_class: type[ChainEvent]) -> ChainEvent:
     """Reads `log` as `event_class`. Raises DecodeError when topics or data do not fit its signature."""
-    return event_class(*event_class.reader.read(log.topics, log.data))
+    return event_class(*event_class.read(log.topics, log.data))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from indexer.abi_types import ParameterReader, Signature
+from indexer.abi_types import Signature, parameter_reader
 
 CONDITIONAL_TOKENS = "ConditionalTokens"
 MARKET_FACTORY = "MarketFactory"
@@ -22,7 +22,7 @@ class ChainEvent(msgspec.Struct, frozen=True, gc=False):
     """What every event class has: its signature, its contract, and the name it is stored and served under."""
 
     signature: ClassVar[Signature]
-    reader: ClassVar[ParameterReader]
+    read: ClassVar[Callable[[tuple[str, ...], str], tuple[Any, ...]]]
     writers: ClassVar[list[Callable[[Any], str]]]
     contract: ClassVar[str]
     stored_name: ClassVar[str]
@@ -50,7 +50,7 @@ def emitted_by(
 
     def register(event_class: EventClass) -> EventClass:
         event_class.signature = Signature.parse(declaration)
-        event_class.reader = ParameterReader(event_class.signature)
+        event_class.read = staticmethod(parameter_reader(event_class.signature))
         event_class.writers = [_writer(item.name, item.type) for item in event_class.signature.parameters]
         event_class.contract = contract
         event_class.stored_name = stored_name or event_class.signature.name

@@ -53,7 +53,7 @@ def apply_event(book: Book, at: LogPosition, event: events.ChainEvent) -> None:
     if handler is None:
         return
     try:
-        handler(book, at, **dict(zip(event.__struct_fields__, astuple(event), strict=True)))
+        handler(book, at, *astuple(event))
     except Exception:
         book.undo()
         raise

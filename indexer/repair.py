@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+
 import msgspec
 from django.db import transaction
 from django.db.models import QuerySet

@@ -5,6 +5,7 @@ block touched, and needs no inverse of any handler.
 """
 
 from collections.abc import Iterable
+
 from django.db import connection, models
 
 from indexer.models import UndoImage

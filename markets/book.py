@@ -4,6 +4,7 @@ A projection gets the Book and one event. Between `begin` and `undo` each event 
 fails, every row it changed is what it was before.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -57,8 +58,13 @@ class TransactionScratch:
 
     def explained(self, holder: str) -> dict[tuple[str, int], int]:
         """Takes out what is unexplained of a holder: (market, outcome) -> amount."""
+        if not self.unexplained:
+            return {}
         keys = [key for key in self.unexplained if key[0] == holder]
         return {key[1:]: self.unexplained.pop(key) for key in keys}
+
+    def __bool__(self) -> bool:
+        return bool(self.unexplained or self.moved_amms or self.funded)
 
 
 class PositionIds(Protocol):
@@ -93,13 +99,13 @@ class Book:
         self._published_block = published_block
         self._kept_from = kept_from
         self._finality = finality
-        self._rows: dict[type[Row], dict[str, Row | None]] = {}
-        self._written: dict[type[Row], set[str]] = {}
+        self._rows: defaultdict[type[Row], dict[str, Row | None]] = defaultdict(dict)
+        self._written: defaultdict[type[Row], set[str]] = defaultdict(set)
         self._new: set[str] = set()  # of what is written, what the table does not have
         self._journal: list[tuple[type[Row], str, Row | None]] = []
         self._journaled: set[str] = set()
         self._markets_by_condition: dict[str, list[str]] = {}
-        self._scratch_before = TransactionScratch()
+        self._scratch_before: TransactionScratch | None = None
         self._message_count = 0
         self.messages: list[Message] = []
         self.scratch = TransactionScratch()
@@ -113,7 +119,7 @@ class Book:
 
     def load(self, kind: type[Row], ids: Iterable[str]) -> None:
         """Fetches the rows that are not here yet, in one query; remembers those that do not exist."""
-        rows = self._rows.setdefault(kind, {})
+        rows = self._rows[kind]
         missing = [row_id for row_id in set(ids) if row_id not in rows]
         if missing:
             rows.update(dict.fromkeys(missing) | kind.table.by_id(missing))
@@ -134,7 +140,7 @@ class Book:
         if not missing:
             return
         self._markets_by_condition |= {condition_id: [] for condition_id in missing}
-        rows = self._rows.setdefault(Market, {})
+        rows = self._rows[Market]
         for market in Market.table.load("condition_id = ANY(%s)", missing):
             rows.setdefault(market.id, market)
             self.index_market(market)
@@ -159,9 +165,10 @@ class Book:
         """Call before changing `row`: notes what it was, and that it must be written."""
         key = row.id
         if key not in self._journaled:
+            kind = type(row)
             self._journaled.add(key)
-            self._journal.append((type(row), key, row.__copy__()))  # type: ignore[attr-defined]  # what copy.copy calls
-            self._written.setdefault(type(row), set()).add(key)
+            self._journal.append((kind, key, row.__copy__()))  # type: ignore[attr-defined]  # what copy.copy calls
+            self._written[kind].add(key)
         return row
 
     def add(self, row: T) -> T:
@@ -173,10 +180,10 @@ class Book:
     def append(self, row: T) -> T:
         """Takes a new row that is one log's alone: the log was not applied before, so nothing need be looked up."""
         kind, key = type(row), row.id
-        self._rows.setdefault(kind, {})[key] = row
+        self._rows[kind][key] = row
         self._journaled.add(key)
         self._journal.append((kind, key, None))
-        self._written.setdefault(kind, set()).add(key)
+        self._written[kind].add(key)
         # An event that waited was applied before, as far as it went then: its row may be there.
         if self.only is None:
             self._new.add(key)
@@ -184,10 +191,13 @@ class Book:
 
     def begin(self) -> None:
         """Starts an event: what it changes from here on can be undone."""
-        self._journal, self._journaled = [], set()
-        self.waits, self.claims = set(), []
+        if self._journal:
+            self._journal.clear()
+            self._journaled.clear()
+        if self.waits or self.claims:
+            self.waits, self.claims = set(), []
         self._message_count = len(self.messages)
-        self._scratch_before = self.scratch.copied()
+        self._scratch_before = self.scratch.copied() if self.scratch else None
 
     def undo(self) -> None:
         """Everything is again as it was when the event began."""
@@ -197,7 +207,7 @@ class Book:
                 self._written[kind].discard(key)
                 self._new.discard(key)
         del self.messages[self._message_count :]
-        self.scratch = self._scratch_before
+        self.scratch = self._scratch_before or TransactionScratch()
 
     # --- feed ------------------------------------------------------------------------------------------------------
 
@@ -220,6 +230,11 @@ class Book:
         }
         text = msgspec.json.encode(payload).decode()
         self.messages.append(Message(channel=channel, seq=row.seq, payload=text, block_number=at.block_number))
+
+    def changed(self, kind: type[T]) -> list[T]:
+        """The rows of `kind` that `write` will write, as they are now."""
+        rows = self._rows[kind]
+        return [rows[key] for key in self._written[kind]]  # type: ignore[misc]
 
     def changed_ids(self, kind: type[Row]) -> set[str]:
         """The rows of `kind` that `write` will write."""

@@ -4,6 +4,7 @@ A row class has a model's columns, and nothing of its machinery. Values are in t
 text, amounts as ints, times as Unix seconds.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, TypeVar
@@ -35,7 +36,8 @@ class Row(Record, gc=False):
 class Column:
     """How one column is read and written: SQL that selects it, and functions between its text and its value.
 
-    `text` gives the value as PostgreSQL reads it, None being NULL; `copied` as COPY reads it.
+    `text` gives the value as PostgreSQL reads it, None being NULL; `expression` is Python that gives it as COPY reads
+    it, of a row called `row` and with `functions` by name.
     """
 
     def __init__(self, field: Any) -> None:
@@ -57,20 +59,26 @@ class Column:
             self.select, self.read, self.write = f"{self.name}::text", msgspec.json.decode, _json
         elif isinstance(field, models.BinaryField):
             self.select, self.write = f"'0x' || encode({self.name}, 'hex')", _bytes
-        self.copied = self._copier(field)
+        self.functions: dict[str, Callable[[Any], str]] = {}
+        self.expression = self._expression(field)
 
     def text(self, value: Any) -> str | None:
         return None if value is None else self.write(value)
 
-    def _copier(self, field: Any) -> Callable[[Any], str]:
-        write = self.write
+    def _expression(self, field: Any) -> str:
+        value, write = f"row.{field.attname}", self.write
         # Of what we write, only these may hold characters that COPY takes for its own.
         if write in (_json, _bytes) or isinstance(field, models.TextField) or type(field) is models.CharField:
             write = _escaped(write)
-        return _nullable(write) if field.null else write
+        if write is not str:
+            name = f"write_{field.attname}"
+            self.functions[name] = write
+            return f"NULL if {value} is None else {name}({value})" if field.null else f"{name}({value})"
+        return f"NULL if {value} is None else {value}" if field.null else value
 
 
 ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+FREE = re.compile(r"[\\\n\r\t]")
 
 
 def _escaped(write: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -78,11 +86,17 @@ def _escaped(write: Callable[[Any], str]) -> Callable[[Any], str]:
         return lambda value: "\\" + _bytes(value)
     if write is _json:  # which escapes all control characters itself
         return lambda value: _json(value).replace("\\", "\\\\")
-    return lambda value: write(value).translate(ESCAPES)
+    return lambda value: value.translate(ESCAPES) if FREE.search(value) else value
 
 
-def _nullable(write: Callable[[Any], str]) -> Callable[[Any], str]:
-    return lambda value: "\\N" if value is None else write(value)
+def _line_writer(columns: Sequence[Column]) -> Callable[[Sequence[Record]], str]:
+    """Rows -> lines as COPY reads them: compiled for these columns, as a loop over them takes three times as long."""
+    line = "\\t".join(f"{{{column.expression}}}" for column in columns)
+    names: dict[str, Any] = {"NULL": "\\N"}
+    for column in columns:
+        names |= column.functions
+    exec(f'def lines(rows):\n    return "".join([f"{line}\\n" for row in rows])', names)  # noqa: S102
+    return names["lines"]
 
 
 class Table:
@@ -166,18 +180,13 @@ class Table:
             )
 
     def _copy(self, table: str, rows: Sequence[Record]) -> None:
-        writers = [column.copied for column in self.columns]
-        with (
-            connection.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({self._names}) FROM STDIN") as copy,
-        ):
+        with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({self._names}) FROM STDIN") as copy:
             for start in range(0, len(rows), CHUNK):
-                lines = [
-                    "\t".join([write(value) for write, value in zip(writers, _values(row), strict=True)])
-                    for row in rows[start : start + CHUNK]
-                ]
-                lines.append("")
-                copy.write("\n".join(lines))
+                copy.write(self._lines(rows[start : start + CHUNK]))
+
+    @cached_property
+    def _lines(self) -> Callable[[Sequence[Record]], str]:
+        return _line_writer(self.columns)
 
     @cached_property
     def _names(self) -> str:

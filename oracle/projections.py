@@ -9,7 +9,7 @@ WRITE_ORDER = (Question, Vote, QuestionEvent)
 
 
 def question_registered(
-    book: Book, at: LogPosition, *, question_id: str, outcome_slot_count: int, is_binary: bool
+    book: Book, at: LogPosition, question_id: str, outcome_slot_count: int, is_binary: bool
 ) -> None:
     if outcome_slot_count > 256:
         raise ApplyError(f"{outcome_slot_count} outcome slots, where 256 is the most")
@@ -31,7 +31,6 @@ def question_registered(
 def outcome_proposed(
     book: Book,
     at: LogPosition,
-    *,
     question_id: str,
     proposer: str,
     payouts: tuple[int, ...],
@@ -49,7 +48,7 @@ def outcome_proposed(
 
 
 def proposal_disputed(
-    book: Book, at: LogPosition, *, question_id: str, disputer: str, payouts: tuple[int, ...], stake: int
+    book: Book, at: LogPosition, question_id: str, disputer: str, payouts: tuple[int, ...], stake: int
 ) -> None:
     question = _stepped(book, at, question_id, "ProposalDisputed")
     question.disputer = disputer
@@ -58,7 +57,7 @@ def proposal_disputed(
     question.disputed_at = at.timestamp
 
 
-def vote_committed(book: Book, at: LogPosition, *, question_id: str, voter: str, commit_hash: str) -> None:
+def vote_committed(book: Book, at: LogPosition, question_id: str, voter: str, commit_hash: str) -> None:
     question = _stepped(book, at, question_id, "VoteCommitted")
     vote = book.get(Vote, _vote_id(question, voter))
     if vote is None:
@@ -76,7 +75,7 @@ def vote_committed(book: Book, at: LogPosition, *, question_id: str, voter: str,
 
 
 def vote_revealed(
-    book: Book, at: LogPosition, *, question_id: str, voter: str, payouts: tuple[int, ...], weight: int
+    book: Book, at: LogPosition, question_id: str, voter: str, payouts: tuple[int, ...], weight: int
 ) -> None:
     question = _stepped(book, at, question_id, "VoteRevealed")
     vote = book.get(Vote, _vote_id(question, voter))
@@ -88,13 +87,13 @@ def vote_revealed(
     vote.revealed_at = at.timestamp
 
 
-def question_resolved(book: Book, at: LogPosition, *, question_id: str, payouts: tuple[int, ...]) -> None:
+def question_resolved(book: Book, at: LogPosition, question_id: str, payouts: tuple[int, ...]) -> None:
     question = _stepped(book, at, question_id, "QuestionResolved")
     question.payouts = list(payouts)
     question.resolved_at = at.timestamp
 
 
-def question_voided(book: Book, at: LogPosition, *, question_id: str) -> None:
+def question_voided(book: Book, at: LogPosition, question_id: str) -> None:
     """Voided questions pay every outcome alike (AurumOracle.sol, voidQuestion)."""
     question = _stepped(book, at, question_id, "QuestionVoided")
     if question.outcome_slot_count:

@@ -1,5 +1,6 @@
 """What the settings make of the indexer's parts, for its commands; each missing one is a clear line."""
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,12 @@ CONTRACT_SETTINGS = {
     "AURUM_ORACLE_ADDRESS": events.AURUM_ORACLE,
     "FEE_COLLECTOR_ADDRESS": events.FEE_COLLECTOR,
 }
+
+
+def spare_the_collector() -> None:
+    """Lets Python look for cycles rarely: a batch makes many objects, no cycles, and the looks cost a tenth of it."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def configured_rpc(stop: threading.Event) -> Rpc:

@@ -2,8 +2,9 @@
 
 import django.contrib.postgres.indexes
 import django.db.models.functions.datetime
-import markets.fields
 from django.db import migrations, models
+
+import markets.fields
 
 
 class Migration(migrations.Migration):

@@ -8,6 +8,7 @@ from markets.projections.definitions import (
     market_resolved,
 )
 from markets.projections.pools import (
+    batch_ended,
     bought,
     fee_collected,
     funding_added,
@@ -41,6 +42,7 @@ from markets.rows import (
 __all__ = [
     "WRITE_ORDER",
     "amm_announced",
+    "batch_ended",
     "bought",
     "condition_prepared",
     "condition_resolved",

@@ -8,7 +8,7 @@ from markets.rows import Amm, Condition, Market, OutcomeToken
 
 
 def condition_prepared(
-    book: Book, at: LogPosition, *, condition_id: str, oracle: str, question_id: str, outcome_slot_count: int
+    book: Book, at: LogPosition, condition_id: str, oracle: str, question_id: str, outcome_slot_count: int
 ) -> None:
     _add_condition(book, condition_id, oracle, question_id, outcome_slot_count)
 
@@ -28,7 +28,6 @@ def _add_condition(book: Book, condition_id: str, oracle: str, question_id: str,
 def condition_resolved(
     book: Book,
     at: LogPosition,
-    *,
     condition_id: str,
     oracle: str,
     question_id: str,
@@ -56,7 +55,6 @@ def condition_resolved(
 def market_created(
     book: Book,
     at: LogPosition,
-    *,
     market_id: str,
     question_id: str,
     condition_id: str,
@@ -109,9 +107,7 @@ def market_created(
     ]
 
 
-def market_resolved(
-    book: Book, at: LogPosition, *, market_id: str, condition_id: str, payouts: tuple[int, ...]
-) -> None:
+def market_resolved(book: Book, at: LogPosition, market_id: str, condition_id: str, payouts: tuple[int, ...]) -> None:
     """The factory's confirmation; the payouts that count are the condition's."""
     market = known_market(book, market_id)
     if market.payouts != list(payouts):
@@ -120,7 +116,7 @@ def market_resolved(
     market.confirmed_at = market.updated_at = at.timestamp
 
 
-def amm_announced(book: Book, at: LogPosition, *, market_id: str, amm: str, initial_liquidity: int, fee: int) -> None:
+def amm_announced(book: Book, at: LogPosition, market_id: str, amm: str, initial_liquidity: int, fee: int) -> None:
     """From the start of its block on, the address is the market's AMM: its own first logs precede this one."""
     market = known_market(book, market_id)
     book.add(

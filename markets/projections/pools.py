@@ -22,7 +22,6 @@ from markets.rows import Amm, HistoryEntry, LiquidityShare, Market, MarketTrader
 def bought(
     book: Book,
     at: LogPosition,
-    *,
     buyer: str,
     investment_amount: int,
     fee_amount: int,
@@ -35,7 +34,6 @@ def bought(
 def sold(
     book: Book,
     at: LogPosition,
-    *,
     seller: str,
     return_amount: int,
     fee_amount: int,
@@ -104,9 +102,7 @@ def _count_trader(book: Book, market: Market, trader: str, collateral_amount: in
     row.volume += collateral_amount
 
 
-def funding_added(
-    book: Book, at: LogPosition, *, funder: str, amounts_added: tuple[int, ...], shares_minted: int
-) -> None:
+def funding_added(book: Book, at: LogPosition, funder: str, amounts_added: tuple[int, ...], shares_minted: int) -> None:
     amm = announced_amm(book, at)
     entry = remember(
         book,
@@ -127,7 +123,6 @@ def funding_added(
 def funding_removed(
     book: Book,
     at: LogPosition,
-    *,
     funder: str,
     amounts_removed: tuple[int, ...],
     collateral_removed_from_fee_pool: int,
@@ -148,7 +143,7 @@ def funding_removed(
     record_price(book, at, amm)
 
 
-def shares_moved(book: Book, at: LogPosition, *, sender: str, receiver: str, value: int) -> None:
+def shares_moved(book: Book, at: LogPosition, sender: str, receiver: str, value: int) -> None:
     """LP shares: the provider is whoever holds them, also where another contract funded the pool on their behalf."""
     amm = announced_amm(book, at)
     if not value:
@@ -181,7 +176,7 @@ def _hand_over_funding(book: Book, amm: Amm, sender: str, receiver: str, value: 
         book.change(entry).user_address = receiver
 
 
-def fee_collected(book: Book, at: LogPosition, *, token: str, market_id: str, payer: str, amount: int) -> None:
+def fee_collected(book: Book, at: LogPosition, token: str, market_id: str, payer: str, amount: int) -> None:
     market = book.get(Market, row_id("market", market_id))
     if market is None:
         book.waits.add(f"market:{market_id}")
@@ -207,6 +202,12 @@ def transaction_ended(book: Book) -> None:
     book.scratch.funded.clear()
 
 
+def batch_ended(book: Book) -> None:
+    """Works out what is only asked for as it is at the end."""
+    for market in book.changed(Market):
+        market.liquidity = liquidity(market.reserves) if market.reserves else 0
+
+
 def record_price(book: Book, at: LogPosition, amm: Amm) -> None:
     """Writes the reserves of the market's AMM, if they changed, as they are now: its balances, outcome by outcome."""
     book.scratch.moved_amms.pop(amm.address, None)
@@ -220,7 +221,6 @@ def record_price(book: Book, at: LogPosition, amm: Amm) -> None:
         return
     book.change(market)
     market.reserves = reserves
-    market.liquidity = liquidity(reserves)
     market.updated_at = at.timestamp
     book.append(
         PricePoint(

@@ -13,7 +13,7 @@ from markets.rows import Market, OutcomeToken, Position
 
 
 def outcome_token_moved(
-    book: Book, at: LogPosition, *, operator: str, sender: str, receiver: str, id: int, value: int
+    book: Book, at: LogPosition, operator: str, sender: str, receiver: str, id: int, value: int
 ) -> None:
     _move(book, at, sender, receiver, ((id, value),))
 
@@ -21,7 +21,6 @@ def outcome_token_moved(
 def outcome_tokens_moved(
     book: Book,
     at: LogPosition,
-    *,
     operator: str,
     sender: str,
     receiver: str,
@@ -34,42 +33,57 @@ def outcome_tokens_moved(
 
 
 def outcome_token_moved_6909(
-    book: Book, at: LogPosition, *, caller: str, sender: str, receiver: str, id: int, amount: int
+    book: Book, at: LogPosition, caller: str, sender: str, receiver: str, id: int, amount: int
 ) -> None:
     _move(book, at, sender, receiver, ((id, amount),))
 
 
 def _move(book: Book, at: LogPosition, sender: str, receiver: str, moves: Sequence[tuple[int, int]]) -> None:
+    sends_pool, receives_pool = amm_at(book, sender) is not None, amm_at(book, receiver) is not None
+    moved = False
     for sequence, (position_id, amount) in enumerate(moves):
-        key = f"position:{position_id}"
-        if not amount or (book.only is not None and key not in book.only):
+        if not amount or (book.only is not None and f"position:{position_id}" not in book.only):
             continue
         token = book.get(OutcomeToken, row_id("outcome_token", position_id))
         if token is None:
-            book.waits.add(key)
+            book.waits.add(f"position:{position_id}")
             continue
-        _debit(book, at, token, sender, amount)
-        _credit(book, at, token, receiver, amount)
-        _remember_direct_transfer(book, at, token, sender, receiver, amount, sequence)
+        moved = True
+        if sender == ZERO_ADDRESS:
+            _mint(book, token, receiver, amount)
+        else:
+            _debit(book, at, token, sender, amount)
+        if receiver == ZERO_ADDRESS:
+            _mint(book, token, sender, -amount)
+        else:
+            _credit(book, at, token, receiver, amount, is_pool=receives_pool)
+        if not (sends_pool or receives_pool or ZERO_ADDRESS in (sender, receiver)):
+            _remember_direct_transfer(book, at, token, sender, receiver, amount, sequence)
+    if moved and sends_pool:
+        book.scratch.moved_amms[sender] = at
+    if moved and receives_pool:
+        book.scratch.moved_amms[receiver] = at
+
+
+def _mint(book: Book, token: OutcomeToken, holder: str, amount: int) -> None:
+    """Counts what appears, or where it is negative disappears; the reason is another event's."""
+    book.change(token).supply += amount
+    unexplained = book.scratch.unexplained
+    key = (holder, token.market_id, token.outcome_index)
+    unexplained[key] = unexplained.get(key, 0) + amount
 
 
 def _debit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int) -> None:
-    if holder == ZERO_ADDRESS:
-        book.change(token).supply += amount
-        return
     position = position_of(book, token.market_id, token.outcome_index, holder)
     if position is None or position.amount < amount:
-        raise ApplyError(f"{holder} sends {amount} of {token}, but holds {position.amount if position else 0}")
+        held = position.amount if position else 0
+        raise ApplyError(f"{holder} sends {amount} of {token.market_id}[{token.outcome_index}], but holds {held}")
     book.change(position)
     position.amount -= amount
     position.updated_at = at.timestamp
-    _note_amm_moved(book, at, holder)
 
 
-def _credit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int) -> None:
-    if holder == ZERO_ADDRESS:
-        book.change(token).supply -= amount
-        return
+def _credit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int, *, is_pool: bool) -> None:
     position = position_of(book, token.market_id, token.outcome_index, holder)
     if position is None:
         position = book.add(
@@ -79,7 +93,7 @@ def _credit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amoun
                 market_id=token.market_id,
                 outcome_index=token.outcome_index,
                 amount=0,
-                is_amm=amm_at(book, holder) is not None,
+                is_amm=is_pool,
                 created_at=at.timestamp,
                 updated_at=at.timestamp,
             )
@@ -87,26 +101,12 @@ def _credit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amoun
     book.change(position)
     position.amount = bounded(position.amount + amount, MAX_AMOUNT, "tokens of one holder")
     position.updated_at = at.timestamp
-    _note_amm_moved(book, at, holder)
-
-
-def _note_amm_moved(book: Book, at: LogPosition, holder: str) -> None:
-    if amm_at(book, holder) is not None:
-        book.scratch.moved_amms[holder] = at
 
 
 def _remember_direct_transfer(
     book: Book, at: LogPosition, token: OutcomeToken, sender: str, receiver: str, amount: int, sequence: int
 ) -> None:
     """A transfer between two users is history of both; mints, burns and what an AMM moves belong to other events."""
-    if ZERO_ADDRESS in (sender, receiver):
-        holder, change = (receiver, amount) if sender == ZERO_ADDRESS else (sender, -amount)
-        unexplained = book.scratch.unexplained
-        key = (holder, token.market_id, token.outcome_index)
-        unexplained[key] = unexplained.get(key, 0) + change
-        return
-    if amm_at(book, sender) is not None or amm_at(book, receiver) is not None:
-        return
     for offset, (type_, user, counterparty) in enumerate(
         (("transfer_out", sender, receiver), ("transfer_in", receiver, sender))
     ):
@@ -129,7 +129,6 @@ def _remember_direct_transfer(
 def position_split(
     book: Book,
     at: LogPosition,
-    *,
     stakeholder: str,
     collateral_token: str,
     parent_collection_id: str,
@@ -144,7 +143,6 @@ def position_split(
 def position_merged(
     book: Book,
     at: LogPosition,
-    *,
     stakeholder: str,
     collateral_token: str,
     parent_collection_id: str,
@@ -192,7 +190,6 @@ def _moved(unexplained: dict[tuple[str, int], int]) -> list[tuple[tuple[str, int
 def payout_redeemed(
     book: Book,
     at: LogPosition,
-    *,
     redeemer: str,
     collateral_token: str,
     parent_collection_id: str,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.abi_types import DecodeError, Parameter, ParameterReader, Signature
+from indexer.abi_types import DecodeError, Parameter, Signature, parameter_reader
 from indexer.chain import Log
 from indexer.decode import decode
 from indexer.events import EVENTS, ChainEvent, event_data, event_json
@@ -39,7 +39,7 @@ TOPIC0 = "0x" + "00" * 32
 
 def read_parameters(signature: Signature, topics: tuple[str, ...], data: bytes) -> dict[str, Any]:
     """What the indexer reads, by name."""
-    values = ParameterReader(signature).read(topics, "0x" + data.hex())
+    values = parameter_reader(signature)(topics, "0x" + data.hex())
     return {parameter.field: value for parameter, value in zip(signature.parameters, values, strict=True)}
 
 

@@ -11,7 +11,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from indexer.heads import HeadSubscription
-from indexer.management.configured import configured_deployment, configured_leadership, configured_rpc
+from indexer.management.configured import (
+    configured_deployment,
+    configured_leadership,
+    configured_rpc,
+    spare_the_collector,
+)
 from indexer.reorg import BelowFinality
 from indexer.runner import GaveUp, Progress, Runner, WrongChain
 
@@ -27,6 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--to-block", type=int, help="end once this block is indexed")
 
     def handle(self, *, once: bool, from_block: int | None, to_block: int | None, **options: Any) -> None:
+        spare_the_collector()
         stop = threading.Event()
         heads = HeadSubscription(settings.RPC_WS_URLS)
 
