@@ -127,12 +127,17 @@ class Endpoint:
         self._timeout = timeout
         self._observe = observe
         self._session = requests.Session()
+        self._asking = threading.Lock()  # one request at a time: a batch is read ahead while the head is looked at
         self._ids = count(1)
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
     def ask(self, calls: Sequence[Call]) -> list[bytes]:
         """Each call's result as JSON, in order. Raises RpcError or a subclass, the first error of a batch."""
+        with self._asking:
+            return self._ask(calls)
+
+    def _ask(self, calls: Sequence[Call]) -> list[bytes]:
         answers: list[bytes] = []
         while len(answers) < len(calls):
             some = calls[len(answers) : len(answers) + self.batch.value]

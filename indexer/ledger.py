@@ -31,6 +31,8 @@ from markets.reverting import announce_reverted, reverted_by
 logger = logging.getLogger(__name__)
 WRITE_SIZE = 1000  # rows a statement
 REPLAY_SIZE = 5000  # events in memory at once, give or take a block
+# How far below finality messages are kept: a day of blocks on Base. Whoever was away for longer reads REST first.
+KEPT_MESSAGES = 43_200
 
 # What follows from events alone. A channel's seq is not: it says what subscribers have been told.
 PROJECTIONS = tuple(kind.table.model for kind in WRITE_ORDER if kind.table.model is not Channel)
@@ -73,7 +75,7 @@ class Ledger:
         """Builds every projection anew from the stored events, and returns how many there are. Sends no messages."""
         with transaction.atomic():
             checkpoint = self._locked(None)
-            contracts = self.contracts.with_amms(_announced_amms())
+            contracts = self.contracts.with_amms(announced_amms())
             _forget_projections()
             for entries in _stored_blocks(contracts):
                 _apply_and_write(checkpoint, entries, contracts)
@@ -91,7 +93,7 @@ class Ledger:
             if kept != checkpoint.block_number:
                 block = IndexedBlock.objects.filter(number=kept).first()
                 _move(checkpoint, kept, block.hash if block else "", block.timestamp if block else None)
-            contracts = self.contracts.with_amms(_announced_amms())
+            contracts = self.contracts.with_amms(announced_amms())
             for entries in _stored_blocks(contracts):
                 _apply_and_write(checkpoint, entries, contracts)
 
@@ -138,6 +140,7 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
         StoredPositionIds(),
         amms=contracts.amms,
         published_block=checkpoint.published_block,
+        kept_from=checkpoint.finalized_block - KEPT_MESSAGES,
     )
     waits = Waits(contracts, undo_block=undo_block)
     apply_entries(book, entries, waits)
@@ -210,7 +213,8 @@ def _forget_projections() -> None:
         rows._raw_delete(rows.db)  # type: ignore[attr-defined]  # one statement; delete() would collect what refers to it
 
 
-def _announced_amms() -> frozenset[str]:
+def announced_amms() -> frozenset[str]:
+    """The AMMs of every stored announcement that can be read."""
     announcements = IndexedEvent.objects.filter(event_name="AMMDeployed")
     return frozenset(announcements.values_list("event_data__amm", flat=True)) - {None}
 

@@ -12,20 +12,21 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django.db.models import F
 from django.utils import timezone
 
+from indexer.ahead import ReadAhead
 from indexer.chain import Header, MalformedAnswer
 from indexer.collateral import learn_collateral
 from indexer.decode import Contracts
 from indexer.fetch import Batch, Fetcher, InconsistentAnswer
 from indexer.heads import HeadSubscription
 from indexer.leadership import Deposed, Leadership
-from indexer.ledger import CheckpointMoved, Ledger, known_blocks
+from indexer.ledger import CheckpointMoved, Ledger, announced_amms, known_blocks
 from indexer.models import IndexerStatus
 from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.reorg import find_fork
 from indexer.repair import run_due_repairs
 from indexer.rpc import Rpc, RpcError
 from markets.chaintime import from_seconds
-from markets.models import Amm, Checkpoint
+from markets.models import Checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +88,15 @@ class Runner:
     patience: float = 120.0  # a one-time sync gives up after this long without a commit
     _error: str = ""
     _error_at: datetime | None = None
+    # What is known at a checkpoint, so that it is not asked for before each batch.
+    _known: tuple[tuple[int, str], Contracts] | None = None
     _fetcher: Fetcher = field(init=False)
+    _ahead: ReadAhead = field(init=False)
     _learner: PositionIdLearner = field(init=False)
 
     def __post_init__(self) -> None:
         self._fetcher = Fetcher(self.rpc, span=self.batch_size)
+        self._ahead = ReadAhead(self._fetcher, batch_size=self.batch_size)
         self._learner = PositionIdLearner(self.rpc, self.deployment.contracts)
 
     def follow(self) -> None:
@@ -157,12 +162,13 @@ class Runner:
 
     def _advance(self, checkpoint: Checkpoint, fork: Header | None, target: int) -> Checkpoint:
         """One batch behind the checkpoint; behind `fork`, where the chain parted: it replaces what stands above."""
-        last = min(checkpoint.block_number + self.batch_size, target)
         if fork is None:
-            batch = self._fetch(checkpoint, checkpoint.block_number + 1, last, checkpoint.block_hash)
-            return self._ledger().append(batch, after=checkpoint)
+            batch = self._fetch(checkpoint, checkpoint.block_number + 1, target, checkpoint.block_hash)
+            checkpoint = self._ledger().append(batch, after=checkpoint)
+            self._known = (checkpoint.block_number, checkpoint.block_hash), batch.contracts
+            return checkpoint
         # First the replacement, then the swap: what was deleted from the node can't be read again.
-        batch = self._fetch(checkpoint, fork.number + 1, last, fork.hash)
+        batch = self._fetch(checkpoint, fork.number + 1, target, fork.hash)
         replaced = checkpoint.block_number - fork.number
         logger.warning("reorganisation: %d blocks above %d are replaced", replaced, fork.number)
         checkpoint = self._ledger().replace_branch(batch, fork=fork, after=checkpoint)
@@ -176,12 +182,18 @@ class Runner:
     def _ledger(self) -> Ledger:
         return Ledger(contracts=self.deployment.contracts, may_write=self.leadership.check_in_transaction)
 
-    def _fetch(self, checkpoint: Checkpoint, first: int, last: int, parent_hash: str) -> Batch:
-        """The batch behind the block with `parent_hash`, with what must be asked of contracts before it is applied."""
-        contracts = self._contracts()
-        batch = self._fetcher.fetch(
-            first, last, contracts, trusted_below=checkpoint.finalized_block, parent_hash=parent_hash
-        )
+    def _fetch(self, checkpoint: Checkpoint, first: int, target: int, parent_hash: str) -> Batch:
+        """The batch behind the block with `parent_hash`, with what must be asked of contracts before it is applied.
+
+        It has final blocks or others, never both: those are read ahead, these as they are now.
+        """
+        contracts = self._contracts(checkpoint)
+        final = min(target, checkpoint.finalized_block)
+        if first <= final:
+            batch = self._ahead.read(first, final, contracts, parent_hash=parent_hash)
+        else:
+            last = min(max(first, checkpoint.block_number + 1) + self.batch_size - 1, target)
+            batch = self._fetcher.fetch(first, last, contracts, trusted_below=first - 1, parent_hash=parent_hash)
         markets = created_markets(batch)
         learn_collateral(self.rpc, markets)
         self._learner.learn(markets)
@@ -238,8 +250,12 @@ class Runner:
                 )
         return checkpoint
 
-    def _contracts(self) -> Contracts:
-        return self.deployment.contracts.with_amms(frozenset(Amm.objects.values_list("address", flat=True)))
+    def _contracts(self, checkpoint: Checkpoint) -> Contracts:
+        """The deployment's contracts, and the AMMs that its factory has announced up to the checkpoint."""
+        place = checkpoint.block_number, checkpoint.block_hash
+        if self._known is None or self._known[0] != place:
+            self._known = place, self.deployment.contracts.with_amms(announced_amms())
+        return self._known[1]
 
     def _stored_block(self) -> int | None:
         try:
