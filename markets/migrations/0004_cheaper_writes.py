@@ -6,6 +6,25 @@ from django.db import migrations, models
 
 import markets.fields
 
+# Rows that are only ever added, by the million. With PostgreSQL's own targets ANALYZE sorts 30,000 rows by each column
+# whenever a tenth is new, which costs more than a tenth of what writing them does.
+SAMPLED = {
+    "trades": "block_number block_hash transaction_hash log_index timestamp id market_id amm_address trader side "
+    "outcome amount collateral_amount fee_amount",
+    "price_points": "block_number block_hash transaction_hash log_index timestamp id market_id reserves",
+    "history": "block_number block_hash transaction_hash log_index timestamp id type user_address market_id outcome "
+    "amount collateral_amount outcome_amounts counterparty sequence",
+    "outbox": "id channel seq payload block_number created_at",
+}
+
+
+def sample(tables: dict[str, str], target: int) -> str:
+    """SQL that sets how much ANALYZE looks at: 300 rows for each unit of the target."""
+    return ";".join(
+        f"ALTER TABLE {table} " + ", ".join(f"ALTER {column} SET STATISTICS {target}" for column in columns.split())
+        for table, columns in tables.items()
+    )
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -91,4 +110,5 @@ class Migration(migrations.Migration):
             model_name="markettrader",
             index=models.Index(fields=["address"], name="market_traders_by_address"),
         ),
+        migrations.RunSQL(sample(SAMPLED, 10), sample(SAMPLED, -1)),
     ]
