@@ -63,7 +63,7 @@ class Waits:
 
 def apply_entries(book: Book, entries: list[Entry], waits: Waits) -> None:
     """Applies entries of whole blocks, in log order behind each block's definitions."""
-    prefetch(book, [(entry.at, entry.event) for entry in entries if entry.event is not None])
+    prefetch(book, entries)
     for _, block in groupby(entries, key=lambda entry: entry.at.block_number):
         in_block = list(block)
         defining = [entry for entry in in_block if isinstance(entry.event, DEFINITIONS)]

@@ -32,6 +32,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 5.0  # seconds
 TIMEOUT = 20.0  # seconds a request may take, the whole of its answer included
 LARGEST_BODY = 32 * 2**20  # bytes; as Python objects it takes ten times as much
+CHUNK = 2**18  # bytes that are read at once
 BATCH_SIZE = 100  # calls in one HTTP request; public endpoints refuse more
 ADDRESSES_PER_CALL = 500  # in one eth_getLogs
 ROUNDS = 6  # over all endpoints, before the caller hears of it
@@ -208,7 +209,7 @@ class Endpoint:
             allow_redirects=False,  # another host must not get the key
         ) as response:
             received = bytearray()
-            for chunk in response.iter_content(65536):
+            for chunk in response.iter_content(CHUNK):
                 received += chunk
                 if len(received) > LARGEST_BODY:
                     return response.status_code, None, None

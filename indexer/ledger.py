@@ -31,8 +31,9 @@ from markets.reverting import announce_reverted, reverted_by
 logger = logging.getLogger(__name__)
 WRITE_SIZE = 1000  # rows a statement
 REPLAY_SIZE = 5000  # events in memory at once, give or take a block
-# How far below finality messages are kept: a day of blocks on Base. Whoever was away for longer reads REST first.
-KEPT_MESSAGES = 43_200
+# How far below finality a block's messages are still sent: six hours of blocks on Base. What an indexer that was away
+# for longer has to tell is no news, and shows to subscribers as a gap in `seq`.
+KEPT_MESSAGES = 10_800
 
 # What follows from events alone. A channel's seq is not: it says what subscribers have been told.
 PROJECTIONS = tuple(kind.table.model for kind in WRITE_ORDER if kind.table.model is not Channel)

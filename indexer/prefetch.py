@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from indexer import events
+from indexer.entries import Entry
 from markets import feeds
 from markets.book import Book, LogPosition
 from markets.identity import row_id
@@ -22,8 +23,6 @@ from markets.rows import (
     Position,
 )
 from oracle.rows import Question
-
-Applied = tuple[LogPosition, events.ChainEvent]
 
 
 @dataclass(slots=True)
@@ -46,14 +45,14 @@ class Wanted:
     pools: dict[str, str] = field(default_factory=dict)
 
 
-def prefetch(book: Book, applied: Iterable[Applied]) -> None:
+def prefetch(book: Book, entries: Iterable[Entry]) -> None:
     """Loads what the projections of these events read, in one query a table."""
     wanted = Wanted()
-    for at, event in applied:
-        wanted.addresses.add(at.address)
-        collect = COLLECTORS.get(type(event))
+    for entry in entries:
+        wanted.addresses.add(entry.at.address)
+        collect = COLLECTORS.get(type(entry.event))  # type: ignore[arg-type]  # None has none
         if collect is not None:
-            collect(wanted, at, event)
+            collect(wanted, entry.at, entry.event)
     book.position_ids.load(wanted.created)
     _load_definitions(book, wanted)
     book.load(Question, [row_id("question", question_id) for question_id in wanted.questions])
@@ -122,13 +121,20 @@ def _load_of_pools(book: Book, wanted: Wanted) -> None:
 
 
 def _transfer(wanted: Wanted, at: LogPosition, event: Any) -> None:
-    for position_id, _ in moves(event):
-        holders = wanted.holders.get(position_id)
-        if holders is None:
-            wanted.holders[position_id] = {event.sender, event.receiver}
-        else:
-            holders.add(event.sender)
-            holders.add(event.receiver)
+    _hold(wanted, event.id, event)
+
+
+def _transfers(wanted: Wanted, at: LogPosition, event: Any) -> None:
+    for position_id in event.ids:
+        _hold(wanted, position_id, event)
+
+
+def _hold(wanted: Wanted, position_id: int, event: Any) -> None:
+    holders = wanted.holders.get(position_id)
+    if holders is None:
+        holders = wanted.holders[position_id] = set()
+    holders.add(event.sender)
+    holders.add(event.receiver)
 
 
 def _condition(wanted: Wanted, at: LogPosition, event: Any) -> None:
@@ -169,7 +175,7 @@ def _question(wanted: Wanted, at: LogPosition, event: Any) -> None:
 
 COLLECTORS: dict[type[events.ChainEvent], Callable[[Wanted, LogPosition, Any], None]] = {
     events.TransferSingle: _transfer,
-    events.TransferBatch: _transfer,
+    events.TransferBatch: _transfers,
     events.OutcomeTransfer: _transfer,
     events.PositionSplit: _condition,
     events.PositionMerge: _condition,

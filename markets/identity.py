@@ -5,16 +5,17 @@ from hashlib import sha1
 from uuid import UUID
 
 NAMESPACE = UUID("6f1d6a5e-2c1b-5a57-9a34-617572756d00")
-_PREFIX = sha1(NAMESPACE.bytes, usedforsecurity=False)
 _VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # the two highest bits of this digit are 10
 
 
 def event_row_id(kind: str, *parts: object) -> str:
     """The id of a row that is one event's alone: as `row_id`, for ids that nobody asks for a second time."""
-    digest = _PREFIX.copy()
-    digest.update(f"{kind}:{':'.join(map(str, parts))}".encode())
-    text = digest.hexdigest()
+    name = f"{kind}:{':'.join([str(part) for part in parts])}"
+    text = sha1(_PREFIX + name.encode(), usedforsecurity=False).hexdigest()
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:32]}"
+
+
+_PREFIX = NAMESPACE.bytes
 
 
 @lru_cache(maxsize=50_000)  # a batch asks for the same rows many times

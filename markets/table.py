@@ -123,7 +123,8 @@ class Table:
 
     def by_id(self, ids: Sequence[str]) -> dict[str, Any]:
         """The rows that exist of these, by id."""
-        return {row.id: row for row in self.load("id = ANY(%s::uuid[])", list(ids))}
+        # As one text: psycopg takes ten times as long to write an array of texts.
+        return {row.id: row for row in self.load("id = ANY(%s::uuid[])", f"{{{','.join(ids)}}}")}
 
     def stream(self, condition: str, *, size: int) -> Iterator[Any]:
         """The rows that meet an SQL condition, `size` of them in memory at once. Call in a transaction."""
