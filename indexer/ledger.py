@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 
 from django.db import models, transaction
@@ -209,7 +210,8 @@ def _forget_events(checkpoint: Checkpoint, *, above: int) -> None:
 
 def _forget_projections() -> None:
     """Empties every table that follows from events. Not by TRUNCATE: readers keep what they see until the commit."""
-    for model in (WaitingEvent, UndoImage, *reversed(PROJECTIONS)):
+    emptied: tuple[type[models.Model], ...] = (WaitingEvent, UndoImage, *reversed(PROJECTIONS))
+    for model in emptied:
         rows = model._default_manager.all()
         rows._raw_delete(rows.db)  # type: ignore[attr-defined]  # one statement; delete() would collect what refers to it
 
@@ -223,7 +225,7 @@ def announced_amms() -> frozenset[str]:
 # --- shared -----------------------------------------------------------------------------------------------------------
 
 
-def _move(checkpoint: Checkpoint, number: int, block_hash: str, timestamp: object) -> None:
+def _move(checkpoint: Checkpoint, number: int, block_hash: str, timestamp: datetime | None) -> None:
     checkpoint.block_number, checkpoint.block_hash, checkpoint.block_timestamp = number, block_hash, timestamp
     checkpoint.save(update_fields=["block_number", "block_hash", "block_timestamp", "event_count", "published_block"])
 

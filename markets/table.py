@@ -115,7 +115,7 @@ class Table:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    def load(self, condition: str, *parameters: object) -> list[Any]:
+    def load(self, condition: str, *parameters: Any) -> list[Any]:
         """The rows that meet an SQL condition."""
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {self._selected} FROM {self.name} WHERE {condition}", parameters)  # noqa: S608

@@ -4,6 +4,7 @@ Balances come from token transfers and from nothing else; splits, merges and red
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from markets.book import ApplyError, Book, LogPosition
 from markets.ctf import is_full_partition
@@ -172,7 +173,7 @@ def _explain(
     moved = book.scratch.explained(stakeholder)
     if amm_at(book, stakeholder) is not None:
         return
-    entry = {"user_address": stakeholder, "type": type_}
+    entry: dict[str, Any] = {"user_address": stakeholder, "type": type_}
     if market is not None and is_full_partition(partition, len(market.outcomes)):
         remember(book, at, market_id=market.market_id, amount=amount, collateral_amount=amount, **entry)
         for outcome in range(len(market.outcomes)):
@@ -206,7 +207,12 @@ def payout_redeemed(
         paid = None
         if market is not None and market.payouts is not None and market_id == market.market_id:
             paid = -change * market.payouts[outcome] // sum(market.payouts)
-        entry = {"market_id": market_id, "outcome": outcome, "amount": abs(change), "sequence": sequence}
+        entry: dict[str, Any] = {
+            "market_id": market_id,
+            "outcome": outcome,
+            "amount": abs(change),
+            "sequence": sequence,
+        }
         # A deeper redemption pays in the tokens of the level above, which may be ours.
         type_ = "redeem" if change < 0 else "split"
         remember(book, at, type=type_, user_address=redeemer, collateral_amount=paid, **entry)
