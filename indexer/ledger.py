@@ -213,7 +213,7 @@ def _forget_projections() -> None:
     emptied: tuple[type[models.Model], ...] = (WaitingEvent, UndoImage, *reversed(PROJECTIONS))
     for model in emptied:
         rows = model._default_manager.all()
-        rows._raw_delete(rows.db)  # type: ignore[attr-defined]  # one statement; delete() would collect what refers to it
+        rows._raw_delete(rows.db)  # one statement; delete() would collect what refers to it
 
 
 def announced_amms() -> frozenset[str]:
