@@ -4,7 +4,7 @@ from typing import Any
 
 import django.db
 import psycopg
-from django.db import close_old_connections, connection
+from django.db import connection
 
 # What Django gives psycopg for its own synchronous connections.
 DJANGO_ONLY = ("context", "cursor_factory", "prepare_threshold", "pool")
@@ -40,14 +40,21 @@ def passes(error: Exception) -> bool:
 
 
 def renew_connections() -> None:
-    """Lets go of this thread's connection, and of those in the pool: they may lead to a server that has been replaced.
+    """Lets go of every connection that the pool holds, and of this thread's: call where no other thread uses one.
 
-    The pool's own check finds the broken ones, but not one to a primary that has become read-only.
+    The pool checks connections itself, when it gives them out. But it pauses longer behind each broken one, and does
+    not notice that a server which answers is no primary any more.
     """
-    pool = getattr(connection, "pool", None)
-    if pool is not None:
-        pool.drain()
-    close_old_connections()
+    connection.close()
+    close_pool = getattr(connection, "close_pool", None)
+    if close_pool is not None:
+        close_pool()
+
+
+def limit_lock_waits(seconds: float) -> None:
+    """From here on, every connection of this process gives up waiting for a lock after this long: SQLSTATE 55P03."""
+    options = connection.settings_dict["OPTIONS"]
+    options["options"] = f"{options.get('options', '')} -c lock_timeout={seconds * 1000:.0f}".strip()
 
 
 def connect() -> psycopg.Connection:

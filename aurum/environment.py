@@ -107,15 +107,11 @@ def database(url: str) -> dict[str, Any]:
 def database_pool(settings: dict[str, Any]) -> dict[str, Any]:
     """psycopg's pool for what `database` made of the URL. Times in seconds."""
     hosts = str(settings["HOST"] or settings["OPTIONS"].get("host", "")).count(",") + 1
-    return {
-        "min_size": 1,
-        "max_size": 10,
-        # A request waits until every host but the last has been found to be gone.
-        "timeout": settings["OPTIONS"]["connect_timeout"] * hosts + 1,
-        # Then the next request connects anew, at once. By default the pool tries by itself for five minutes, with
-        # pauses that double: back after two minutes, the database would be missed for two minutes more.
-        "reconnect_timeout": 2,
-    }
+    # A request waits until every host but the last has been found to be gone.
+    timeout = settings["OPTIONS"]["connect_timeout"] * hosts + 1
+    # Then the pool gives up, and the next request connects at once. By default it goes on by itself for five minutes,
+    # with pauses that double: back after two minutes, the database would be missed for two minutes more.
+    return {"min_size": 1, "max_size": 10, "timeout": timeout, "reconnect_timeout": timeout}
 
 
 def jwt_secret(env: environ.Env, environment: str) -> str:
