@@ -1,4 +1,7 @@
-"""Indexers as processes that start in a tenth of a second: forked from one process that has imported everything."""
+"""Indexers as processes that start in a tenth of a second: forked from one process that has imported everything.
+
+Tests stop them, kill them, and take away what they need; afterwards the database must be as if nothing had happened.
+"""
 
 import json
 import os
@@ -13,8 +16,14 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
+from django.core.management import call_command
+from web3 import Web3
+
 from indexer.devchain.deploy import Deployment
+from markets.models import Checkpoint
 from tests.processes import PROJECT, environment
+from tests.snapshots import FEED, assert_messages_are_complete, database
+from tests.truth import Truth
 
 
 class Nursery:
@@ -38,6 +47,11 @@ class Nursery:
         output = self._folder / f"indexer-{self._count}.log"
         pid = self.request(do="start", arguments=arguments, die_at=die_at, output=str(output))
         return Indexer(self, pid, output)
+
+    def index_once(self) -> None:
+        """Reads to the head, and ends."""
+        indexer = self.start("--once")
+        assert indexer.wait() == 0, indexer.output
 
     def request(self, **request: Any) -> int:
         assert self._zygote.stdin is not None
@@ -82,6 +96,24 @@ class Indexer:
         self.send_signal(signal.SIGCONT)
         self.send_signal(signal.SIGTERM)
         assert self.wait() == 0, self.output
+
+
+def assert_as_undisturbed(w3: Web3, deployment: Deployment, nursery: Nursery) -> None:
+    """Reads on to the head; then every table is what the chain says, and what a sync from the start gives."""
+    nursery.index_once()
+    assert Truth(w3, deployment).differences() == []
+    assert_messages_are_complete()
+    lived = database(without=FEED)
+    assert lived["trades"]
+    call_command("flush", interactive=False, verbosity=0)
+    nursery.index_once()
+    assert database(without=FEED) == lived
+
+
+def wait_until_indexed(w3: Web3, *, seconds: float = 10.0) -> float:
+    """Until the checkpoint is the chain's latest block; returns how long that took."""
+    head = w3.eth.block_number
+    return wait_until(lambda: Checkpoint.objects.filter(block_number=head).exists(), "indexed", seconds=seconds)
 
 
 def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 30.0, look: float = 0.02) -> float:

@@ -14,10 +14,10 @@ from web3 import Web3
 from indexer.devchain.actions import Actions, Market
 from indexer.devchain.bots import Bots, play
 from indexer.devchain.deploy import Deployment
-from markets.models import Channel, Checkpoint, OutboxMessage
-from tests.nursery import Indexer, Nursery, wait_until
+from markets.models import Checkpoint
+from tests.nursery import Indexer, Nursery, assert_as_undisturbed, wait_until
 from tests.processes import index_once
-from tests.snapshots import FEED, database
+from tests.snapshots import assert_messages_are_complete, database
 from tests.truth import Truth
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,26 +56,6 @@ def one_block_a_batch(chain: tuple[Web3, Deployment], tmp_path: Path) -> Iterato
     """Many commits for a kill to fall before, into or behind."""
     with Nursery(chain[1], tmp_path, INDEXER_BATCH_SIZE="1") as nursery:
         yield nursery
-
-
-def assert_messages_are_complete() -> None:
-    """Each channel's numbers run from 1 to its last one."""
-    sent: dict[str, list[int]] = {}
-    for channel, number in OutboxMessage.objects.order_by("id").values_list("channel", "seq"):
-        sent.setdefault(channel, []).append(number)
-    assert sent == {channel.name: list(range(1, channel.seq + 1)) for channel in Channel.objects.all()}
-
-
-def assert_as_uninterrupted(w3: Web3, deployment: Deployment) -> None:
-    """Reads on to the head; then every table is what the chain says, and what a sync from the start gives."""
-    index_once(deployment)
-    assert Truth(w3, deployment).differences() == []
-    assert_messages_are_complete()
-    lived = database(without=FEED)
-    assert lived["trades"]
-    call_command("flush", interactive=False, verbosity=0)
-    index_once(deployment)
-    assert database(without=FEED) == lived
 
 
 def test_killed_syncs_lose_and_double_nothing(chain: tuple[Web3, Deployment], one_block_a_batch: Nursery) -> None:
@@ -172,7 +152,7 @@ def test_killed_followers_of_a_chain_that_reorganises(
         replaced += indexer.output.count("reorganisation: ")
     assert replaced > KILLS_FOLLOWING // 4, "many kills must hit an indexer that replaces a branch"
     assert rollbacks() - before > KILLS_FOLLOWING // 20, "kills must hit transactions"
-    assert_as_uninterrupted(w3, deployment)
+    assert_as_undisturbed(w3, deployment, nursery)
 
 
 def test_a_kill_at_every_statement(chain: tuple[Web3, Deployment], actions: Actions, nursery: Nursery) -> None:
@@ -195,4 +175,4 @@ def test_a_kill_at_every_statement(chain: tuple[Web3, Deployment], actions: Acti
         kills.append(place - 1)
     assert kills[0] > 40, "an append has more statements"
     assert kills[1] > 60, "the replacement of a branch has more statements"
-    assert_as_uninterrupted(w3, deployment)
+    assert_as_undisturbed(w3, deployment, nursery)
