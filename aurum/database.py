@@ -1,23 +1,71 @@
-"""Direct connections to the database that Django uses, beside its pool."""
+"""Direct connections to the database that Django uses, beside its pool; and which of its errors pass by themselves."""
 
 from typing import Any
 
+import django.db
 import psycopg
 from django.db import connection
 
 # What Django gives psycopg for its own synchronous connections.
 DJANGO_ONLY = ("context", "cursor_factory", "prepare_threshold", "pool")
 
+# What the server says when the same transaction may work later: SQLSTATEs, or their classes (the first two characters).
+# Every other one would fail again, or worse: a bug, a missing migration or right, an amount out of bounds, corruption.
+PASSING_STATES = (
+    "08",  # connection exception
+    "25006",  # read-only: the server is no primary any more
+    "25P03",  # idle in a transaction for too long, as a process that was paused is
+    "25P04",  # a transaction that took too long
+    "40",  # rolled back: serialization failure, deadlock
+    "53",  # insufficient resources: disk full, out of memory, too many connections
+    "55P03",  # a lock that was not to be had in time
+    "57",  # operator intervention: shutdown, crash, starting up, a query or connection that was ended
+    "58",  # the system underneath: input and output
+)
+# Without a SQLSTATE it is not the server who speaks: it can't be reached, or the connection was lost.
+CONNECTION_ERRORS = (
+    django.db.OperationalError,
+    django.db.InterfaceError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+)
+DATABASE_ERRORS = (django.db.Error, psycopg.Error)
 
-def _parameters() -> dict[str, Any]:
-    return {name: value for name, value in connection.get_connection_params().items() if name not in DJANGO_ONLY}
+
+def passes(error: Exception) -> bool:
+    """Whether this error of the database, Django's or psycopg's own, passes by itself."""
+    cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
+    state: str | None = getattr(cause, "sqlstate", None)
+    return isinstance(error, CONNECTION_ERRORS) if state is None else state.startswith(PASSING_STATES)
+
+
+def renew_connections() -> None:
+    """Lets go of every connection that the pool holds, and of this thread's: call where no other thread uses one.
+
+    The pool checks connections itself, when it gives them out. But it pauses longer behind each broken one, and does
+    not notice that a server which answers is no primary any more.
+    """
+    connection.close()
+    close_pool = getattr(connection, "close_pool", None)
+    if close_pool is not None:
+        close_pool()
+
+
+def limit_lock_waits(seconds: float) -> None:
+    """From here on, every connection of this process gives up waiting for a lock after this long: SQLSTATE 55P03."""
+    options = connection.settings_dict["OPTIONS"]
+    options["options"] = f"{options.get('options', '')} -c lock_timeout={seconds * 1000:.0f}".strip()
 
 
 def connect() -> psycopg.Connection:
     """Opens an autocommit connection, for locks that live as long as it does."""
-    return psycopg.connect(**_parameters(), autocommit=True, connect_timeout=5)
+    return psycopg.connect(**_parameters(), autocommit=True)
 
 
 async def connect_async() -> psycopg.AsyncConnection:
     """Opens an autocommit connection, for LISTEN and plain reads."""
     return await psycopg.AsyncConnection.connect(**_parameters(), autocommit=True)
+
+
+def _parameters() -> dict[str, Any]:
+    return {name: value for name, value in connection.get_connection_params().items() if name not in DJANGO_ONLY}

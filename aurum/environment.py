@@ -8,12 +8,23 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 ENVIRONMENTS = ("development", "staging", "production")
 ZERO_ADDRESS = "0x" + "00" * 20
 WEAK_SECRETS = ("secret", "changeme", "change-me", "your-", "example", "password", "development", "insecure")
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "": 1}
 LONGEST_DURATION = 10 * 365 * 86400  # seconds
+# libpq's parameters, where the URL does not say otherwise. A database server that is gone without a word must be
+# noticed in time for another one to take its place: after 3 s when connecting to it, 10 s while waiting for it.
+CONNECTION_OPTIONS = {
+    "connect_timeout": 3,  # seconds, for each host
+    "keepalives_idle": 4,  # seconds
+    "keepalives_interval": 2,  # seconds
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds without an acknowledgement of what was sent
+}
 
 
 def read_env_files(base_dir: Path) -> None:
@@ -72,14 +83,35 @@ def urls(env: environ.Env, name: str, *, schemes: tuple[str, ...]) -> list[str]:
 
 
 def database(url: str) -> dict[str, Any]:
-    """Django's settings for a PostgreSQL URL. The message never repeats the URL: it holds a password."""
+    """Django's settings for a PostgreSQL URL. The message never repeats the URL: it holds a password.
+
+    Several hosts are tried in turn: `postgresql://user:password@a:5432,b:5432/name?target_session_attrs=read-write`.
+    """
     try:
         settings = environ.Env.db_url_config(url)
-    except (KeyError, ValueError):
+        if "," in settings.get("HOST", ""):
+            # Read by libpq itself: environ loses which host a port belongs to, and the form of IPv6 addresses.
+            parameters = conninfo_to_dict(url)
+            settings |= {"HOST": parameters["host"], "PORT": parameters["port"]}
+    except (KeyError, ValueError, ProgrammingError):
         settings = {}
     if settings.get("ENGINE") != "django.db.backends.postgresql":
         raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// URL (amounts need NUMERIC(78,0))") from None
-    return settings
+    settings["OPTIONS"] = CONNECTION_OPTIONS | settings.get("OPTIONS", {})
+    timeout = settings["OPTIONS"]["connect_timeout"]
+    if not isinstance(timeout, int) or timeout < 1:
+        raise ImproperlyConfigured("DATABASE_URL: connect_timeout must be a whole number of seconds, 1 or more")
+    return settings | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
+
+
+def database_pool(settings: dict[str, Any]) -> dict[str, Any]:
+    """psycopg's pool for what `database` made of the URL. Times in seconds."""
+    hosts = str(settings["HOST"] or settings["OPTIONS"].get("host", "")).count(",") + 1
+    # A request waits until every host but the last has been found to be gone.
+    timeout = settings["OPTIONS"]["connect_timeout"] * hosts + 1
+    # Then the pool gives up, and the next request connects at once. By default it goes on by itself for five minutes,
+    # with pauses that double: back after two minutes, the database would be missed for two minutes more.
+    return {"min_size": 1, "max_size": 10, "timeout": timeout, "reconnect_timeout": timeout}
 
 
 def jwt_secret(env: environ.Env, environment: str) -> str:

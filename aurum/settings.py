@@ -135,8 +135,7 @@ def _database_url() -> str:
 
 
 DATABASES = {"default": environment.database(_database_url())}
-DATABASES["default"] |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
-DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 10, "timeout": 4}
+DATABASES["default"]["OPTIONS"]["pool"] = environment.database_pool(DATABASES["default"])
 # Tells processes apart in pg_stat_activity; an indexer that takes over ends the connections of the one before by it.
 PROCESS_NAME = f"aurum {socket.gethostname()[:32]} {os.getpid()} {secrets.token_hex(3)}"
 DATABASES["default"]["OPTIONS"]["application_name"] = PROCESS_NAME

@@ -22,8 +22,10 @@ TAKE = """
     ON CONFLICT (id) DO UPDATE SET epoch = leader.epoch + 1, name = excluded.name, seen_at = excluded.seen_at
     RETURNING epoch
 """
+TRY = "SELECT pg_try_advisory_lock(%s)"
+# Waits up to a second for the end of each connection, and so of its transaction and locks.
 END_PAUSED = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity, leader
+    SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity, leader
     WHERE application_name = leader.name AND seen_at < clock_timestamp() - make_interval(secs => %s)
 """
 
@@ -60,8 +62,7 @@ class Leadership:
         self.release()
         taken = self._connect()
         try:
-            if not _first(taken, "SELECT pg_try_advisory_lock(%s)", [LOCK_KEY]):
-                taken.execute(END_PAUSED, [STALE])
+            if not _lock(taken):
                 taken.close()
                 return False
             self.epoch = _first(taken, TAKE, [self._name])
@@ -94,9 +95,11 @@ class Leadership:
         Raises Deposed where somebody has taken over already.
         """
         with connection.cursor() as cursor:
-            cursor.execute("SELECT epoch FROM leader WHERE id = 1")
+            cursor.execute("SELECT epoch, name FROM leader WHERE id = 1")
             row = cursor.fetchone()
-        if row is None or row[0] != self.epoch:
+        # The name too: a standby that becomes the primary may not have heard of the last epoch, and give it out again.
+        if row != (self.epoch, self._name):
+            self._over.set()
             raise Deposed(f"epoch {self.epoch} is over")
 
     def _beat(self, beating: psycopg.Connection, over: threading.Event) -> None:
@@ -105,7 +108,16 @@ class Leadership:
                 beating.execute("UPDATE leader SET seen_at = clock_timestamp() WHERE epoch = %s", [self.epoch])
         except psycopg.Error as error:
             logger.warning("the writer's lock is lost: %s", type(error).__name__)
+        finally:
             over.set()
+
+
+def _lock(opened: psycopg.Connection) -> bool:
+    """Takes the lock if it is free, or if its holder is paused: that one's connections are ended first."""
+    if _first(opened, TRY, [LOCK_KEY]):
+        return True
+    ended = opened.execute(END_PAUSED, [STALE]).rowcount
+    return ended > 0 and bool(_first(opened, TRY, [LOCK_KEY]))
 
 
 def _first(opened: psycopg.Connection, query: str, parameters: list[object]) -> int:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
-import psycopg
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import close_old_connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from aurum.database import DATABASE_ERRORS, passes, renew_connections
 from indexer.ahead import ReadAhead
 from indexer.chain import Header, MalformedAnswer
 from indexer.collateral import learn_collateral
@@ -30,16 +30,14 @@ from markets.models import Checkpoint
 
 logger = logging.getLogger(__name__)
 
-# What passes by itself: a node or database that is away, answers that do not fit, another writer's commit.
+# What passes by itself: a node that is away, answers that do not fit, another writer's commit. Of the database's errors
+# some do, by their SQLSTATE: see aurum.database.
 PASSING = (
     RpcError,
     MalformedAnswer,
     InconsistentAnswer,
     CheckpointMoved,
     Deposed,
-    OperationalError,
-    InterfaceError,
-    psycopg.OperationalError,
 )
 LONGEST_PAUSE = 30.0  # seconds between attempts
 REORG_PAUSE = 0.2  # seconds between two looks at a branch that differs
@@ -103,13 +101,16 @@ class Runner:
         """Syncs and follows the head until `stop` is set, or until `to_block` is indexed."""
         pause = 1.0
         while not self.stop.is_set():
+            started = monotonic()
             try:
                 if self._sync():
                     return
                 pause = 1.0
                 self.heads.wait(self.poll_interval)
-            except PASSING as error:
+            except (*PASSING, *DATABASE_ERRORS) as error:
                 self._note(error)
+                if monotonic() - started > LONGEST_PAUSE:
+                    pause = 1.0  # a standby may wait for days, and what went wrong before that is long over
                 self.stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -120,7 +121,7 @@ class Runner:
             try:
                 self._sync()
                 return
-            except PASSING as error:
+            except (*PASSING, *DATABASE_ERRORS) as error:
                 self._note(error)
                 reached = self._stored_block()
                 if reached != block:
@@ -260,7 +261,7 @@ class Runner:
     def _stored_block(self) -> int | None:
         try:
             return Checkpoint.objects.values_list("block_number", flat=True).first()
-        except (OperationalError, InterfaceError):
+        except DATABASE_ERRORS:
             return None
 
     # --- what it says ----------------------------------------------------------------------------------------------
@@ -274,9 +275,14 @@ class Runner:
 
     def _raise_finality(self, checkpoint: Checkpoint, finalized: int, safe: int) -> None:
         """Moves finality up; what was final once stays so, whatever a node that is behind says."""
+        before = checkpoint.finalized_block, checkpoint.safe_block
         checkpoint.finalized_block = max(checkpoint.finalized_block, finalized)
         checkpoint.safe_block = max(checkpoint.finalized_block, safe)
-        checkpoint.save(update_fields=["finalized_block", "safe_block"])
+        if (checkpoint.finalized_block, checkpoint.safe_block) == before:
+            return
+        with transaction.atomic():
+            checkpoint.save(update_fields=["finalized_block", "safe_block"])
+            self.leadership.check_in_transaction()
 
     def _report_status(self, head: Header) -> None:
         """Heartbeat and head, for readers in other processes."""
@@ -300,5 +306,10 @@ class Runner:
         )
 
     def _note(self, error: Exception) -> None:
+        """Raises a database's error that does not pass by itself."""
+        if isinstance(error, DATABASE_ERRORS):
+            if not passes(error):
+                raise error
+            renew_connections()
         self._error, self._error_at = f"{type(error).__name__}: {error}"[:1000], timezone.now()
         logger.warning("%s; trying again", self._error)

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.apps import apps
 
+from markets.models import Channel, OutboxMessage
+
 # What the wall clock or the order of things decides, not the chain.
 LEFT_OUT = {
     "indexed_events": {"created_at"},
@@ -31,3 +33,11 @@ def database(*, without: set[str] | None = None) -> dict[str, list[dict[str, Any
             kept = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
             tables[table] = sorted(kept, key=repr)
     return tables
+
+
+def assert_messages_are_complete() -> None:
+    """Each channel's numbers run from 1 to its last one."""
+    sent: dict[str, list[int]] = {}
+    for channel, number in OutboxMessage.objects.order_by("id").values_list("channel", "seq"):
+        sent.setdefault(channel, []).append(number)
+    assert sent == {channel.name: list(range(1, channel.seq + 1)) for channel in Channel.objects.all()}

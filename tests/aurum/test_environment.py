@@ -10,8 +10,10 @@ from typing import Any
 import environ
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from aurum import environment
+from aurum.database import DJANGO_ONLY
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 ADDRESS = "0x" + "aB" * 20
@@ -152,6 +154,63 @@ def test_a_bad_url_keeps_its_key_to_itself(env: environ.Env, monkeypatch: pytest
     monkeypatch.setenv("THE_NAME", value)
     message = refusal(environment.urls, env, "THE_NAME", schemes=("http", "https"))
     assert "THE_NAME" in message
+    assert CANARY not in message
+
+
+# --- the database -----------------------------------------------------------------------------------------------------
+
+DEFAULTS = environment.CONNECTION_OPTIONS
+CLUSTER = "target_session_attrs=read-write"
+PRIMARY = {"target_session_attrs": "read-write"}
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("postgresql://u:p%40ss@a:5433/db", {"user": "u", "password": "p@ss", "host": "a", "port": 5433}),
+        ("postgresql://u@a/db?connect_timeout=9", {"user": "u", "host": "a", "connect_timeout": 9}),
+        ("postgresql:///db?host=/run/pg&user=u", {"user": "u", "host": "/run/pg"}),
+        # Several hosts: libpq reads these lists, and an empty port is its own default.
+        ("postgresql://u:p@a:1,b:2/db", {"user": "u", "password": "p", "host": "a,b", "port": "1,2"}),
+        ("postgresql://u@a:1,b/db", {"user": "u", "host": "a,b", "port": "1,"}),
+        ("postgresql://u@a,b:2/db", {"user": "u", "host": "a,b", "port": ",2"}),
+        ("postgresql://u@[::1]:1,[fe80::2]/db", {"user": "u", "host": "::1,fe80::2", "port": "1,"}),
+        (f"postgresql://u@a,b/db?{CLUSTER}", {"user": "u", "host": "a,b", "port": ",", **PRIMARY}),
+        (f"postgresql:///db?host=/x/a,/x/b&port=1,2&{CLUSTER}", {"host": "/x/a,/x/b", "port": "1,2", **PRIMARY}),
+    ],
+)  # fmt: skip
+def test_what_a_database_url_connects_to(url: str, read: dict[str, Any]) -> None:
+    settings = environment.database(url) | {"TIME_ZONE": None}
+    parameters = DatabaseWrapper(settings, "default").get_connection_params()
+    ours = {name: parameters[name] for name in parameters if name not in (*DJANGO_ONLY, "client_encoding")}
+    assert ours == DEFAULTS | read | {"dbname": "db"}
+
+
+@pytest.mark.parametrize(
+    ("url", "timeout"),
+    [
+        ("postgresql://u@a/db", 4),
+        ("postgresql://u@a,b,c/db", 10),
+        ("postgresql:///db?host=/x/a,/x/b&connect_timeout=5", 11),
+    ],
+)
+def test_a_request_waits_for_the_last_of_the_hosts(url: str, timeout: int) -> None:
+    assert environment.database_pool(environment.database(url))["timeout"] == timeout
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://u:{CANARY}@a/db",
+        f"postgresql://u:{CANARY}@a:port/db",
+        f"postgresql://u:{CANARY}@a:1,b:2/db?pool=true",
+        f"postgresql://u:{CANARY}@a/db?connect_timeout=0",
+        f"postgresql://u:{CANARY}@a/db?connect_timeout={CANARY}",
+    ],
+)
+def test_a_bad_database_url_keeps_its_password_to_itself(url: str) -> None:
+    message = refusal(environment.database, url)
+    assert message.startswith("DATABASE_URL")
     assert CANARY not in message
 
 

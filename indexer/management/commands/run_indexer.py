@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
+from aurum.database import limit_lock_waits
 from indexer.heads import HeadSubscription
 from indexer.management.configured import (
     configured_deployment,
@@ -22,6 +23,10 @@ from indexer.runner import GaveUp, Progress, Runner, WrongChain
 
 logger = logging.getLogger("indexer")
 
+# In seconds. Whoever has been deposed without noticing may wait for a row that the next leader holds; if that one is
+# paused then, this one must get to where it can take over.
+LONGEST_LOCK_WAIT = 3.0
+
 
 class Command(BaseCommand):
     help = __doc__
@@ -33,6 +38,7 @@ class Command(BaseCommand):
 
     def handle(self, *, once: bool, from_block: int | None, to_block: int | None, **options: Any) -> None:
         spare_the_collector()
+        limit_lock_waits(LONGEST_LOCK_WAIT)
         stop = threading.Event()
         heads = HeadSubscription(settings.RPC_WS_URLS)
 
