@@ -87,13 +87,13 @@ class Heartbeat:
     def stopped(self, reason: str, error: Exception) -> None:
         """This process ends and must not go on by itself; stays until the next one's first heartbeat."""
         self._error, self._error_at = f"{type(error).__name__}: {error}"[:1000], timezone.now()
-        self._counters.stopped(reason)
         self._is_told = True  # a heartbeat would say that all is well
         logger.error("stopped: %s", error, extra={"reason": reason})
         try:
             _write(stop_reason=reason, **self._what_is_known())
         except AWAY as failure:
             logger.warning("the status does not say so: %s", failure)
+        self._counters.stopped(reason)
 
     def _what_is_known(self) -> dict[str, Any]:
         totals = self._counters.totals()
