@@ -14,6 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 ENVIRONMENTS = ("development", "staging", "production")
 ZERO_ADDRESS = "0x" + "00" * 20
 WEAK_SECRETS = ("secret", "changeme", "change-me", "your-", "example", "password", "development", "insecure")
+TRUE = ("true", "1", "yes", "on")
+FALSE = ("false", "0", "no", "off")
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "": 1}
 LONGEST_DURATION = 10 * 365 * 86400  # seconds
 # libpq's parameters, where the URL does not say otherwise. A database server that is gone without a word must be
@@ -61,6 +63,14 @@ def integer(env: environ.Env, name: str, *, default: int, minimum: int, maximum:
     if not re.fullmatch(r"[0-9]{1,18}", raw) or not minimum <= int(raw) <= maximum:
         raise ImproperlyConfigured(f"{name} must be a whole number from {minimum} to {maximum}; it is {raw!r}")
     return int(raw)
+
+
+def boolean(env: environ.Env, name: str, *, default: bool) -> bool:
+    """`true` or `false`, or what else means one of them; an empty value is the default."""
+    raw = env.str(name, default="").strip().lower()
+    if raw and raw not in (*TRUE, *FALSE):
+        raise ImproperlyConfigured(f"{name} must be true or false; it is {raw!r}")
+    return raw in TRUE if raw else default
 
 
 def duration(env: environ.Env, name: str, *, default: str) -> timedelta:

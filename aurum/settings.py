@@ -63,6 +63,13 @@ INDEXER_BATCH_SIZE = environment.integer(env, "INDEXER_BATCH_SIZE", default=1000
 INDEXER_POLL_INTERVAL = environment.integer(env, "INDEXER_POLL_INTERVAL", default=5000, minimum=50, maximum=3_600_000)
 INDEXER_CONFIRMATIONS = environment.integer(env, "INDEXER_CONFIRMATIONS", default=64, minimum=1, maximum=100_000)
 
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+METRICS_ENABLED = environment.boolean(env, "METRICS_ENABLED", default=False)
+# Nobody but this host by default, whatever HOST says: they tell which nodes are used, and have no password.
+METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
+METRICS_PORT = environment.integer(env, "METRICS_PORT", default=9090, minimum=1, maximum=65535)
+
 # --- applications -----------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [

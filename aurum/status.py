@@ -18,20 +18,54 @@ from markets.reading import ChainReadMixin
 
 
 class EndpointSerializer(serializers.Serializer):
-    """A node, by its host alone: its URL may hold a key. Latency in milliseconds."""
+    """A node, by its host alone: its URL may hold a key. Latency in milliseconds; quarantines since the start."""
 
     host = serializers.CharField()
     healthy = serializers.BooleanField()
     quarantined_until = serializers.CharField(allow_null=True)
+    quarantines = serializers.IntegerField(default=0)
     failures = serializers.IntegerField()
     last_error = serializers.CharField(allow_blank=True)
     latency_ms = serializers.IntegerField(allow_null=True)
+
+
+class PhaseSecondsSerializer(serializers.Serializer):
+    """Where the time of committed batches went."""
+
+    fetch = serializers.FloatField()
+    decode = serializers.FloatField()
+    apply = serializers.FloatField()
+    write = serializers.FloatField()
+
+
+class RpcRequestsSerializer(serializers.Serializer):
+    """HTTP requests to a node by the first method in them. The outcome is `ok` or the kind of error."""
+
+    endpoint = serializers.CharField()
+    method = serializers.CharField()
+    outcome = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class SinceStartSerializer(serializers.Serializer):
+    """What the indexer's process has done since it started. Rates are those of the last minute."""
+
+    started_at = serializers.CharField()
+    blocks = serializers.IntegerField()
+    events = serializers.IntegerField()
+    failed_events = serializers.IntegerField()
+    blocks_per_second = serializers.FloatField()
+    events_per_second = serializers.FloatField()
+    reorganisations = serializers.IntegerField()
+    phase_seconds = PhaseSecondsSerializer()
+    rpc_requests = RpcRequestsSerializer(many=True)
 
 
 class IndexerStatusSerializer(serializers.Serializer):
     """How far the indexer is. Lag is in blocks, and in seconds of chain time."""
 
     state = serializers.ChoiceField(["running", "stopped"])
+    stop_reason = serializers.CharField(allow_null=True, help_text="Why it ended and must not go on by itself.")
     chain_id = serializers.IntegerField()
     head_block = serializers.IntegerField(allow_null=True)
     indexed_block = serializers.IntegerField(allow_null=True)
@@ -50,6 +84,7 @@ class IndexerStatusSerializer(serializers.Serializer):
     last_error_at = serializers.DateTimeField(allow_null=True)
     heartbeat_at = serializers.DateTimeField(allow_null=True)
     endpoints = EndpointSerializer(many=True)
+    since_start = SinceStartSerializer(allow_null=True)
 
 
 class StatusSerializer(serializers.Serializer):

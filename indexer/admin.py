@@ -185,8 +185,17 @@ class RepairRequestAdmin(ReadOnlyAdmin):
 
 @admin.register(IndexerStatus)
 class IndexerStatusAdmin(ReadOnlyAdmin):
-    list_display = ("heartbeat_at", "head_block", "head_timestamp", "short_error", "last_error_at")
-    fields = ("heartbeat_at", "head_block", "head_timestamp", "whole_error", "last_error_at", "pretty_endpoints")
+    list_display = ("heartbeat_at", "head_block", "head_timestamp", "stop_reason", "short_error", "last_error_at")
+    fields = (
+        "heartbeat_at",
+        "head_block",
+        "head_timestamp",
+        "stop_reason",
+        "whole_error",
+        "last_error_at",
+        "pretty_endpoints",
+        "pretty_counters",
+    )
 
     @admin.display(description="last error")
     def short_error(self, status: IndexerStatus) -> str:
@@ -199,3 +208,7 @@ class IndexerStatusAdmin(ReadOnlyAdmin):
     @admin.display(description="endpoints")
     def pretty_endpoints(self, status: IndexerStatus) -> SafeString:
         return pretty_json(status.endpoints)
+
+    @admin.display(description="since its start")
+    def pretty_counters(self, status: IndexerStatus) -> SafeString:
+        return pretty_json(status.counters)

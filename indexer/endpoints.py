@@ -295,13 +295,15 @@ class Endpoint:
         return self.is_quarantined, now < resting, resting if now < resting else 0.0
 
     def health(self) -> dict[str, Any]:
-        """For people: `quarantined_until` is an ISO time or None, `latency_ms` milliseconds."""
+        """For people: `quarantined_until` is an ISO time or None, `quarantines` how many there were since the process
+        started, `latency_ms` milliseconds."""
         left = self.quarantined_until - self._clock()
         until = datetime.now(tz=UTC) + timedelta(seconds=left)
         return {
             "host": self.host,
             "healthy": self.failures == 0 and left <= 0,
             "quarantined_until": until.strftime("%Y-%m-%dT%H:%M:%SZ") if left > 0 else None,
+            "quarantines": self.lies,
             "failures": self.failures,
             "last_error": self.last_error,
             "latency_ms": round(self.latency * 1000),

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
@@ -12,6 +12,7 @@ from indexer import undo
 from indexer.applying import Waits, apply_entries
 from indexer.breaches import Found, mark_breaches, settle
 from indexer.chain import Header
+from indexer.counters import BatchRecord
 from indexer.decode import Contracts
 from indexer.entries import Entry, read_batch, read_stored
 from indexer.events import event_data
@@ -47,10 +48,14 @@ class CheckpointMoved(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """Writes for a deployment. `may_write` is called in each transaction, and raises where this process must not."""
+    """Writes for a deployment. `may_write` is called in each transaction, and raises where this process must not.
+
+    `record` is told what came of the events, and where the time goes.
+    """
 
     contracts: Contracts
     may_write: Callable[[], None]
+    record: BatchRecord = field(default_factory=BatchRecord)
 
     def append(self, batch: Batch, *, after: Checkpoint) -> Checkpoint:
         """Stores and applies a batch that follows `after`, and returns the new checkpoint.
@@ -59,7 +64,8 @@ class Ledger:
         """
         with transaction.atomic():
             checkpoint = self._locked(after)
-            _extend(checkpoint, batch)
+            _extend(checkpoint, batch, self.record)
+        self.record.lap("write")
         return checkpoint
 
     def replace_branch(self, batch: Batch, *, fork: Header, after: Checkpoint) -> Checkpoint:
@@ -70,7 +76,8 @@ class Ledger:
         with transaction.atomic():
             checkpoint = self._locked(after)
             rewind(checkpoint, fork)
-            _extend(checkpoint, batch)
+            _extend(checkpoint, batch, self.record)
+        self.record.lap("write")
         return checkpoint
 
     def replay(self) -> int:
@@ -80,7 +87,7 @@ class Ledger:
             contracts = self.contracts.with_amms(announced_amms())
             _forget_projections()
             for entries in _stored_blocks(contracts):
-                _apply_and_write(checkpoint, entries, contracts)
+                _apply_and_write(checkpoint, entries, contracts, self.record)
         return checkpoint.event_count
 
     def reset(self, to_block: int | None) -> None:
@@ -97,7 +104,7 @@ class Ledger:
                 _move(checkpoint, kept, block.hash if block else "", block.timestamp if block else None)
             contracts = self.contracts.with_amms(announced_amms())
             for entries in _stored_blocks(contracts):
-                _apply_and_write(checkpoint, entries, contracts)
+                _apply_and_write(checkpoint, entries, contracts, self.record)
 
     def _locked(self, after: Checkpoint | None) -> Checkpoint:
         checkpoint = Checkpoint.objects.select_for_update().get()
@@ -110,18 +117,20 @@ class Ledger:
 # --- forwards ---------------------------------------------------------------------------------------------------------
 
 
-def _extend(checkpoint: Checkpoint, batch: Batch) -> None:
+def _extend(checkpoint: Checkpoint, batch: Batch, record: BatchRecord) -> None:
     """Applies a batch right behind the checkpoint, and moves it."""
     if batch.first != checkpoint.block_number + 1:
         raise ValueError(f"block {batch.first} does not follow checkpoint {checkpoint.block_number}")
+    record.lap("write")  # the transaction's begin, the lock, and what a new branch takes back
     entries = list(read_batch(batch))
+    record.lap("decode")
     final = [entry for entry in entries if entry.at.block_number <= checkpoint.finalized_block]
-    found = _apply_and_write(checkpoint, final, batch.contracts)
+    found = _apply_and_write(checkpoint, final, batch.contracts, record)
     # The sums of final blocks are not compared: catching up may cost what a batch is, not what the markets are.
     found.touched.clear()
     # Block by block where a block may be replaced: its images must be of the moment before it.
     for _, block in groupby(entries[len(final) :], key=lambda entry: entry.at.block_number):
-        found |= _apply_and_write(checkpoint, list(block), batch.contracts)
+        found |= _apply_and_write(checkpoint, list(block), batch.contracts, record)
     settle(checkpoint, found, block_number=batch.last.number)
     headers = [batch.headers[number] for number in sorted({entry.at.block_number for entry in entries})]
     BlockRow.table.insert([block_row(header) for header in headers])
@@ -131,7 +140,7 @@ def _extend(checkpoint: Checkpoint, batch: Batch) -> None:
     _move(checkpoint, batch.last.number, batch.last.hash, from_seconds(batch.last.timestamp))
 
 
-def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Contracts) -> Found:
+def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Contracts, record: BatchRecord) -> Found:
     """Applies entries of whole blocks and writes what they change; of blocks that may be replaced, with images."""
     if not entries:
         return Found()
@@ -147,6 +156,9 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
     waits = Waits(contracts, undo_block=undo_block)
     apply_entries(book, entries, waits)
     found = mark_breaches(book, entries, waits, contracts)
+    record.events += len(entries)
+    record.failed += sum(not entry.row.processed for entry in entries)
+    record.lap("apply")
     if undo_block is not None:
         for kind in WRITE_ORDER:
             if kind.table.model in PROJECTIONS:
@@ -157,6 +169,7 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
             _note_outcome(entry)
     WaitingRow.table.insert(waits.rows())
     book.write(WRITE_ORDER)
+    record.lap("write")
     return found
 
 

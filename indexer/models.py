@@ -144,6 +144,12 @@ class IndexerStatus(models.Model):
     last_reorganisation_at = models.DateTimeField(null=True)
     last_reorganisation_depth = models.BigIntegerField(null=True, help_text="Blocks that were replaced.")
     endpoints = models.JSONField(default=list, help_text="Health by endpoint; hosts only, never keys.")
+    stop_reason = models.CharField(
+        max_length=30, blank=True, db_default="", help_text="Why it ended and must not go on by itself, if it did."
+    )
+    counters = models.JSONField(
+        default=dict, db_default={}, help_text="What the process has done since it started, and in which time."
+    )
 
     class Meta:
         db_table = "indexer_status"

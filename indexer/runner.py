@@ -2,30 +2,28 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from time import monotonic
 
 from django.db import close_old_connections, transaction
-from django.db.models import F
-from django.utils import timezone
 
 from aurum.database import DATABASE_ERRORS, passes, renew_connections
 from indexer.ahead import ReadAhead
 from indexer.chain import Header, MalformedAnswer
 from indexer.collateral import learn_collateral
+from indexer.counters import BatchRecord, Counters
 from indexer.decode import Contracts
 from indexer.fetch import Batch, Fetcher, InconsistentAnswer
 from indexer.heads import HeadSubscription
+from indexer.heartbeat import Heartbeat
 from indexer.leadership import Deposed, Leadership
 from indexer.ledger import CheckpointMoved, Ledger, announced_amms, known_blocks
-from indexer.models import IndexerStatus
 from indexer.position_ids import PositionIdLearner, created_markets
-from indexer.reorg import find_fork
+from indexer.reorg import BelowFinality, find_fork
 from indexer.repair import run_due_repairs
 from indexer.rpc import Rpc, RpcError
-from markets.chaintime import from_seconds
 from markets.models import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -49,6 +47,10 @@ class WrongChain(Exception):
 
 class GaveUp(Exception):
     """A one-time sync that could not reach the head."""
+
+
+# What does not pass: going on could make the tables wrong. The names are what metrics and status call it.
+STOPPING: dict[type[Exception], str] = {WrongChain: "wrong_chain", BelowFinality: "below_finality"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +85,17 @@ class Runner:
     to_block: int | None = None  # index up to here and end
     heads: HeadSubscription = field(default_factory=lambda: HeadSubscription([]))  # ends the wait for a new block
     progress: Progress = field(default_factory=Progress)
+    counters: Counters = field(default_factory=Counters)
     patience: float = 120.0  # a one-time sync gives up after this long without a commit
-    _error: str = ""
-    _error_at: datetime | None = None
     # What is known at a checkpoint, so that it is not asked for before each batch.
     _known: tuple[tuple[int, str], Contracts] | None = None
+    _heartbeat: Heartbeat = field(init=False)
     _fetcher: Fetcher = field(init=False)
     _ahead: ReadAhead = field(init=False)
     _learner: PositionIdLearner = field(init=False)
 
     def __post_init__(self) -> None:
+        self._heartbeat = Heartbeat(self.counters, self.rpc.health)
         self._fetcher = Fetcher(self.rpc, span=self.batch_size)
         self._ahead = ReadAhead(self._fetcher, batch_size=self.batch_size)
         self._learner = PositionIdLearner(self.rpc, self.deployment.contracts)
@@ -100,35 +103,37 @@ class Runner:
     def follow(self) -> None:
         """Syncs and follows the head until `stop` is set, or until `to_block` is indexed."""
         pause = 1.0
-        while not self.stop.is_set():
-            started = monotonic()
-            try:
-                if self._sync():
-                    return
-                pause = 1.0
-                self.heads.wait(self.poll_interval)
-            except (*PASSING, *DATABASE_ERRORS) as error:
-                self._note(error)
-                if monotonic() - started > LONGEST_PAUSE:
-                    pause = 1.0  # a standby may wait for days, and what went wrong before that is long over
-                self.stop.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+        with self._last_words():
+            while not self.stop.is_set():
+                started = monotonic()
+                try:
+                    if self._sync():
+                        return
+                    pause = 1.0
+                    self.heads.wait(self.poll_interval)
+                except (*PASSING, *DATABASE_ERRORS) as error:
+                    self._note(error)
+                    if monotonic() - started > LONGEST_PAUSE:
+                        pause = 1.0  # a standby may wait for days, and what went wrong before that is long over
+                    self.stop.wait(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
 
     def sync_once(self) -> None:
         """Syncs to the head. Raises GaveUp when nothing could be committed for `patience` seconds."""
         last_progress, block = monotonic(), None
-        while not self.stop.is_set():
-            try:
-                self._sync()
-                return
-            except (*PASSING, *DATABASE_ERRORS) as error:
-                self._note(error)
-                reached = self._stored_block()
-                if reached != block:
-                    last_progress, block = monotonic(), reached
-                if monotonic() - last_progress > self.patience:
-                    raise GaveUp(f"no progress for {self.patience:.0f} s: {error}") from None
-                self.stop.wait(1.0)
+        with self._last_words():
+            while not self.stop.is_set():
+                try:
+                    self._sync()
+                    return
+                except (*PASSING, *DATABASE_ERRORS) as error:
+                    self._note(error)
+                    reached = self._stored_block()
+                    if reached != block:
+                        last_progress, block = monotonic(), reached
+                    if monotonic() - last_progress > self.patience:
+                        raise GaveUp(f"no progress for {self.patience:.0f} s: {error}") from None
+                    self.stop.wait(1.0)
 
     def _sync(self) -> bool:
         """Commits batches until the checkpoint is the head; true when that is also `to_block`."""
@@ -142,46 +147,57 @@ class Runner:
         first = checkpoint.block_number + 1
         while not self.stop.is_set():
             head = self.rpc.head()
-            self._report_status(head)
             target = head.number if self.to_block is None else min(head.number, self.to_block)
             # Asked before the look at the branch: what was final then is on the branch that is found to be ours.
             finality = self._finality(head)
             fork = self._fork(checkpoint, head)
             if fork is None:
                 self._raise_finality(checkpoint, *finality)
+                if target != checkpoint.block_number + 1:  # at the head, nothing comes before the block
+                    self._report(head, checkpoint)
                 if target <= checkpoint.block_number:
                     if self._repair():
                         checkpoint = Checkpoint.objects.get()
                         continue
                     break
-            checkpoint = self._advance(checkpoint, fork, target)
+            checkpoint = self._advance(checkpoint, fork, target, head)
+            self._report(head, checkpoint)
             if self._repair():
                 checkpoint = Checkpoint.objects.get()
             self.progress.report(checkpoint.block_number + 1 - first, target + 1 - first, checkpoint.event_count)
         self.progress.finish()
         return self.to_block is not None and checkpoint.block_number >= self.to_block
 
-    def _advance(self, checkpoint: Checkpoint, fork: Header | None, target: int) -> Checkpoint:
+    def _advance(self, checkpoint: Checkpoint, fork: Header | None, target: int, head: Header) -> Checkpoint:
         """One batch behind the checkpoint; behind `fork`, where the chain parted: it replaces what stands above."""
+        record = BatchRecord()
         if fork is None:
             batch = self._fetch(checkpoint, checkpoint.block_number + 1, target, checkpoint.block_hash)
-            checkpoint = self._ledger().append(batch, after=checkpoint)
+            record.lap("fetch")
+            checkpoint = self._ledger(record).append(batch, after=checkpoint)
             self._known = (checkpoint.block_number, checkpoint.block_hash), batch.contracts
+            self._committed(batch, record, head)
             return checkpoint
         # First the replacement, then the swap: what was deleted from the node can't be read again.
         batch = self._fetch(checkpoint, fork.number + 1, target, fork.hash)
+        record.lap("fetch")
         replaced = checkpoint.block_number - fork.number
         logger.warning("reorganisation: %d blocks above %d are replaced", replaced, fork.number)
-        checkpoint = self._ledger().replace_branch(batch, fork=fork, after=checkpoint)
-        self._note_reorganisation(replaced)
+        checkpoint = self._ledger(record).replace_branch(batch, fork=fork, after=checkpoint)
+        self._heartbeat.reorganised(replaced)
+        self._committed(batch, record, head)
         return checkpoint
 
     def _repair(self) -> bool:
         """One step of what contradictions or operators have asked for; true while there is more of it."""
         return run_due_repairs(self.rpc, self._ledger(), batch_size=self.batch_size)
 
-    def _ledger(self) -> Ledger:
-        return Ledger(contracts=self.deployment.contracts, may_write=self.leadership.check_in_transaction)
+    def _ledger(self, record: BatchRecord | None = None) -> Ledger:
+        return Ledger(
+            contracts=self.deployment.contracts,
+            may_write=self.leadership.check_in_transaction,
+            record=record or BatchRecord(),
+        )
 
     def _fetch(self, checkpoint: Checkpoint, first: int, target: int, parent_hash: str) -> Batch:
         """The batch behind the block with `parent_hash`, with what must be asked of contracts before it is applied.
@@ -284,32 +300,56 @@ class Runner:
             checkpoint.save(update_fields=["finalized_block", "safe_block"])
             self.leadership.check_in_transaction()
 
-    def _report_status(self, head: Header) -> None:
-        """Heartbeat and head, for readers in other processes."""
-        IndexerStatus.objects.update_or_create(
-            id=1,
-            defaults={
-                "heartbeat_at": timezone.now(),
-                "head_block": head.number,
-                "head_timestamp": from_seconds(head.timestamp),
-                "last_error": self._error,
-                "last_error_at": self._error_at,
-                "endpoints": self.rpc.health(),
-            },
-        )
+    def _report(self, head: Header, checkpoint: Checkpoint) -> None:
+        """Heartbeat, head and checkpoint, for readers in other processes and for metrics."""
+        indexed_at = checkpoint.block_timestamp
+        lag = None if indexed_at is None else max(0, head.timestamp - int(indexed_at.timestamp()))
+        self.counters.reached(head=head.number, indexed=checkpoint.block_number, lag_seconds=lag)
+        self._heartbeat.beat(head)
 
-    def _note_reorganisation(self, depth: int) -> None:
-        IndexerStatus.objects.update(
-            reorganisations=F("reorganisations") + 1,
-            last_reorganisation_at=timezone.now(),
-            last_reorganisation_depth=depth,
+    def _committed(self, batch: Batch, record: BatchRecord, head: Header) -> None:
+        """Counts a batch, and says it in one line."""
+        block_count = batch.last.number - batch.first + 1
+        self.counters.committed(block_count, record)
+        logger.info(
+            "indexed %d blocks to %d",
+            block_count,
+            batch.last.number,
+            extra={
+                "fromBlock": batch.first,
+                "toBlock": batch.last.number,
+                "events": record.events,
+                "failed": record.failed,
+                "lagBlocks": max(0, head.number - batch.last.number),
+                **{f"{phase}Ms": round(1000 * seconds, 1) for phase, seconds in record.seconds.items()},
+            },
         )
 
     def _note(self, error: Exception) -> None:
         """Raises a database's error that does not pass by itself."""
-        if isinstance(error, DATABASE_ERRORS):
+        of_database = isinstance(error, DATABASE_ERRORS)
+        if of_database:
             if not passes(error):
                 raise error
             renew_connections()
-        self._error, self._error_at = f"{type(error).__name__}: {error}"[:1000], timezone.now()
-        logger.warning("%s; trying again", self._error)
+        logger.warning("%s: %s; trying again", type(error).__name__, error)
+        if self.leadership.held and not of_database:
+            self._heartbeat.failed(error)
+
+    @contextmanager
+    def _last_words(self) -> Iterator[None]:
+        """The status says how the loop ended."""
+        try:
+            yield
+        except tuple(STOPPING) as error:
+            self._heartbeat.stopped(STOPPING[type(error)], error)
+            raise
+        finally:
+            if self.leadership.held:
+                self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._heartbeat.flush()
+        except DATABASE_ERRORS as error:
+            logger.warning("the last heartbeat is not written: %s", type(error).__name__)

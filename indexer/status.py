@@ -14,14 +14,14 @@ MINIMUM_SILENCE = timedelta(seconds=30)
 
 
 def indexer_state() -> str:
-    """`running` or `stopped`, by the heartbeat."""
-    heartbeat = IndexerStatus.objects.values_list("heartbeat_at", flat=True).first()
+    """`running` or `stopped`, by the heartbeat; an indexer that gave a reason to stop has stopped."""
+    heartbeat, reason = IndexerStatus.objects.values_list("heartbeat_at", "stop_reason").first() or (None, "")
     silence = max(MINIMUM_SILENCE, timedelta(milliseconds=3 * settings.INDEXER_POLL_INTERVAL))
-    return "running" if heartbeat and timezone.now() - heartbeat < silence else "stopped"
+    return "running" if heartbeat and not reason and timezone.now() - heartbeat < silence else "stopped"
 
 
 def read_status() -> dict[str, Any]:
-    """Head, indexed and finalized block, lag in blocks and seconds, events, failures, endpoints."""
+    """Head, indexed and finalized block, lag in blocks and seconds, events, failures, endpoints, work done."""
     checkpoint = Checkpoint.objects.first()
     status = IndexerStatus.objects.first()
     indexed = checkpoint.block_number if checkpoint else None
@@ -30,6 +30,7 @@ def read_status() -> dict[str, Any]:
     head_at = status.head_timestamp if status else None
     return {
         "state": indexer_state(),
+        "stop_reason": (status.stop_reason if status else "") or None,
         "chain_id": checkpoint.chain_id if checkpoint else settings.CHAIN_ID,
         "head_block": head,
         "indexed_block": indexed,
@@ -48,4 +49,5 @@ def read_status() -> dict[str, Any]:
         "last_error_at": status.last_error_at if status else None,
         "heartbeat_at": status.heartbeat_at if status else None,
         "endpoints": status.endpoints if status else [],
+        "since_start": (status.counters if status else None) or None,
     }

@@ -93,11 +93,23 @@ def make_status(**overrides: Any) -> IndexerStatus:
                 "host": "rpc.example",
                 "healthy": True,
                 "quarantined_until": None,
+                "quarantines": 2,
                 "failures": 0,
                 "last_error": "",
                 "latency_ms": 12,
             }
         ],
+        "counters": {
+            "started_at": "2026-01-01T00:00:00Z",
+            "blocks": 1_000,
+            "events": 12,
+            "failed_events": 3,
+            "blocks_per_second": 0.5,
+            "events_per_second": 0.025,
+            "reorganisations": 1,
+            "phase_seconds": {"fetch": 4.0, "decode": 0.5, "apply": 1.25, "write": 2.0},
+            "rpc_requests": [{"endpoint": "rpc.example", "method": "eth_getLogs", "outcome": "ok", "count": 7}],
+        },
     }
     return IndexerStatus.objects.create(**columns | overrides)
 

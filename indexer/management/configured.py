@@ -2,7 +2,7 @@
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
@@ -30,11 +30,15 @@ def spare_the_collector() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-def configured_rpc(stop: threading.Event) -> Rpc:
-    """The nodes of RPC_URL; pauses end when `stop` is set."""
+def configured_rpc(
+    stop: threading.Event,
+    *,
+    observe: Callable[[str, str, str, float], object] = lambda host, method, outcome, seconds: None,
+) -> Rpc:
+    """The nodes of RPC_URL; pauses end when `stop` is set. `observe` is told of each request, see Endpoint."""
     if not settings.RPC_URLS:
         raise CommandError("RPC_URL is not set")
-    return Rpc(settings.RPC_URLS, pause=stop.wait)
+    return Rpc(settings.RPC_URLS, pause=stop.wait, observe=observe)
 
 
 def configured_deployment() -> Deployment:

@@ -128,6 +128,23 @@ def test_a_bad_integer(env: environ.Env, monkeypatch: pytest.MonkeyPatch, value:
 
 
 @pytest.mark.parametrize(
+    ("value", "read"),
+    [(None, True), ("", True), ("false", False), (" FALSE ", False), ("0", False), ("no", False), ("off", False)]
+    + [(value, True) for value in ("true", "True", "1", "yes", "on")],
+)
+def test_boolean(env: environ.Env, monkeypatch: pytest.MonkeyPatch, value: str | None, read: bool) -> None:
+    if value is not None:
+        monkeypatch.setenv("THE_NAME", value)
+    assert environment.boolean(env, "THE_NAME", default=True) is read
+
+
+@pytest.mark.parametrize("value", ["maybe", "2", "-", "truefalse", "enabled"])
+def test_a_bad_boolean(env: environ.Env, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("THE_NAME", value)
+    assert refusal(environment.boolean, env, "THE_NAME", default=False).startswith("THE_NAME must be true or false")
+
+
+@pytest.mark.parametrize(
     ("value", "seconds"), [("7d", 604_800), ("15m", 900), ("12h", 43_200), ("2w", 1_209_600), ("90s", 90), ("60", 60)]
 )
 def test_duration(env: environ.Env, monkeypatch: pytest.MonkeyPatch, value: str, seconds: int) -> None:
@@ -310,6 +327,8 @@ def test_production_must_name_its_hosts(env: environ.Env) -> None:
     [
         (DATABASE | {"PORT": "70000"}, "PORT"),
         (DATABASE | {"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+        (DATABASE | {"METRICS_ENABLED": "maybe"}, "METRICS_ENABLED"),
+        (DATABASE | {"METRICS_PORT": "0"}, "METRICS_PORT"),
         (DATABASE | {"NODE_ENV": "prod"}, "DJANGO_ENV"),
         (DATABASE | {"CHAIN_ID": "0x14a34"}, "CHAIN_ID"),
         (DATABASE | {"INDEXER_BATCH_SIZE": "0"}, "INDEXER_BATCH_SIZE"),
@@ -376,6 +395,12 @@ def test_defaults_by_environment(where: str, level: str, origin: str) -> None:
     variables = PRODUCTION | {"DJANGO_ENV": "", "NODE_ENV": where}
     shown = "settings.ENVIRONMENT, settings.LOG_LEVEL, *settings.CORS_ALLOWED_ORIGINS"
     assert start(variables, shown).stdout == f"{where} {level} {origin}\n"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7"])
+def test_metrics_are_off_and_nobody_elses_even_where_the_server_is(host: str) -> None:
+    shown = "settings.HOST, settings.METRICS_ENABLED, settings.METRICS_HOST, settings.METRICS_PORT"
+    assert start(PRODUCTION | {"HOST": host}, shown).stdout == f"{host} False 127.0.0.1 9090\n"
 
 
 def test_production_starts_hardened() -> None:

@@ -23,7 +23,7 @@ NPM_COMMANDS = (
     "npm run indexer:reset",
 )
 # The seed's names that nothing reads yet.
-NOT_READ_YET = {"PRIVATE_KEY", "RATE_LIMIT_WINDOW", "RATE_LIMIT_MAX", "METRICS_ENABLED", "METRICS_PORT"}
+NOT_READ_YET = {"PRIVATE_KEY", "RATE_LIMIT_WINDOW", "RATE_LIMIT_MAX"}
 SEED_VARIABLES = {
     "NODE_ENV",
     "PORT",

@@ -44,6 +44,7 @@ def indexed() -> datetime:
 def indexer_status(heartbeat: datetime) -> dict[str, Any]:
     return {
         "state": "running",
+        "stopReason": None,
         "chainId": 84532,
         "headBlock": 1_006,
         "indexedBlock": 1_000,
@@ -66,11 +67,23 @@ def indexer_status(heartbeat: datetime) -> dict[str, Any]:
                 "host": "rpc.example",
                 "healthy": True,
                 "quarantinedUntil": None,
+                "quarantines": 2,
                 "failures": 0,
                 "lastError": "",
                 "latencyMs": 12,
             }
         ],
+        "sinceStart": {
+            "startedAt": "2026-01-01T00:00:00Z",
+            "blocks": 1_000,
+            "events": 12,
+            "failedEvents": 3,
+            "blocksPerSecond": 0.5,
+            "eventsPerSecond": 0.025,
+            "reorganisations": 1,
+            "phaseSeconds": {"fetch": 4.0, "decode": 0.5, "apply": 1.25, "write": 2.0},
+            "rpcRequests": [{"endpoint": "rpc.example", "method": "eth_getLogs", "outcome": "ok", "count": 7}],
+        },
     }
 
 
@@ -118,6 +131,8 @@ def test_before_anything_is_indexed(client: Client) -> None:
         "lastError",
         "lastErrorAt",
         "heartbeatAt",
+        "stopReason",
+        "sinceStart",
     }
 
 
@@ -141,6 +156,18 @@ def test_a_silent_indexer_is_degraded(client: Client) -> None:
     factories.make_status(heartbeat_at=START)
     body = get(client, "/api/status")
     assert (body["status"], body["indexer"]["state"]) == ("degraded", "stopped")
+
+
+def test_an_indexer_that_gave_a_reason_to_stop_is_stopped_at_once(client: Client) -> None:
+    factories.make_status(stop_reason="below_finality")
+    body = get(client, "/api/status")
+    assert (body["status"], body["indexer"]["state"]) == ("degraded", "stopped")
+    assert body["indexer"]["stopReason"] == "below_finality"
+
+
+def test_what_an_older_indexer_does_not_count_is_null(client: Client) -> None:
+    factories.make_status(counters={})
+    assert get(client, "/api/indexer/status")["sinceStart"] is None
 
 
 @pytest.mark.parametrize("path", ["/api/status", "/api/indexer/status"])

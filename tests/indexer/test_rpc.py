@@ -339,6 +339,7 @@ def test_health(node: FakeNode, second: FakeNode, clock: Clock) -> None:
         "host": host,
         "healthy": False,
         "quarantined_until": None,
+        "quarantines": 0,
         "failures": 1,
         "last_error": f"{host}: eth_chainId: HTTP 500",
         "latency_ms": 0,
@@ -364,6 +365,7 @@ def test_a_quarantine_grows_and_ends(node: FakeNode, second: FakeNode, clock: Cl
     for _ in range(30):
         liar.quarantine(InconsistentAnswer("a lie"))
     assert liar.quarantined_until - clock.now == 3600
+    assert [endpoint["quarantines"] for endpoint in rpc.health()] == [33, 0]
 
 
 def test_a_quarantined_endpoint_is_better_than_none(node: FakeNode, clock: Clock) -> None:

@@ -1,16 +1,18 @@
 """Reads the chain into the database: to the head with `--once`, to a block with `--to-block`, else until SIGTERM."""
 
-import logging
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aurum.database import limit_lock_waits
+from indexer.counters import Counters
 from indexer.heads import HeadSubscription
 from indexer.management.configured import (
     configured_deployment,
@@ -18,10 +20,9 @@ from indexer.management.configured import (
     configured_rpc,
     spare_the_collector,
 )
+from indexer.metrics import LINGER, IndexerCollector, exporting
 from indexer.reorg import BelowFinality
 from indexer.runner import GaveUp, Progress, Runner, WrongChain
-
-logger = logging.getLogger("indexer")
 
 # In seconds. Whoever has been deposed without noticing may wait for a row that the next leader holds; if that one is
 # paused then, this one must get to where it can take over.
@@ -49,8 +50,10 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
         leadership = configured_leadership()
+        counters = Counters()
+        rpc = configured_rpc(stop, observe=counters.requested)
         runner = Runner(
-            rpc=configured_rpc(stop),
+            rpc=rpc,
             leadership=leadership,
             deployment=configured_deployment(),
             batch_size=settings.INDEXER_BATCH_SIZE,
@@ -60,22 +63,36 @@ class Command(BaseCommand):
             heads=heads,
             from_block=from_block,
             to_block=to_block,
-            progress=_progress_bar() if sys.stderr.isatty() else Progress(report=_log_progress),
+            progress=_progress_bar() if sys.stderr.isatty() else Progress(),
+            counters=counters,
         )
-        try:
-            with heads:
-                if once:
-                    runner.sync_once()
-                else:
-                    runner.follow()
-        except (WrongChain, BelowFinality, GaveUp) as error:
-            raise CommandError(str(error)) from None
-        finally:
-            leadership.release()
+        collector = IndexerCollector(counters, health=rpc.health, is_leader=lambda: leadership.held)
+        with ExitStack() as stack:
+            exports = settings.METRICS_ENABLED and stack.enter_context(
+                exporting(collector, host=settings.METRICS_HOST, port=settings.METRICS_PORT)
+            )
+            try:
+                _run(runner, once=once)
+            except (WrongChain, BelowFinality) as error:
+                if exports and not once:
+                    stop.wait(LINGER)  # or nobody could see the metric that says why
+                raise CommandError(str(error)) from None
+            except GaveUp as error:
+                raise CommandError(str(error)) from None
 
 
-def _log_progress(done: int, target: int, events: int) -> None:
-    logger.info("indexed %d of %d blocks; %d events in all", done, target, events)
+def _run(runner: Runner, *, once: bool) -> None:
+    """Until it ends; afterwards another process may write."""
+    try:
+        with runner.heads, ExitStack() as stack:
+            if sys.stderr.isatty():
+                stack.enter_context(logging_redirect_tqdm())  # lines stand above the bar
+            if once:
+                runner.sync_once()
+            else:
+                runner.follow()
+    finally:
+        runner.leadership.release()
 
 
 def _progress_bar() -> Progress:
