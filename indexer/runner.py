@@ -18,14 +18,14 @@ from indexer.decode import Contracts
 from indexer.fetch import Batch, Fetcher, InconsistentAnswer
 from indexer.heads import HeadSubscription
 from indexer.leadership import Deposed, Leadership
-from indexer.ledger import CheckpointMoved, Ledger, known_blocks
+from indexer.ledger import CheckpointMoved, Ledger, known_amms, known_blocks
 from indexer.models import IndexerStatus
 from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.reorg import find_fork
 from indexer.repair import run_due_repairs
 from indexer.rpc import Rpc, RpcError
 from markets.chaintime import from_seconds
-from markets.models import Amm, Checkpoint
+from markets.models import Checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class Runner:
 
     def _fetch(self, checkpoint: Checkpoint, first: int, last: int, parent_hash: str) -> Batch:
         """The batch behind the block with `parent_hash`, with what must be asked of contracts before it is applied."""
-        contracts = self._contracts()
+        contracts = self.deployment.contracts.with_amms(known_amms(before=first))
         batch = self._fetcher.fetch(
             first, last, contracts, trusted_below=checkpoint.finalized_block, parent_hash=parent_hash
         )
@@ -237,9 +237,6 @@ class Runner:
                     "use a database of its own for each deployment"
                 )
         return checkpoint
-
-    def _contracts(self) -> Contracts:
-        return self.deployment.contracts.with_amms(frozenset(Amm.objects.values_list("address", flat=True)))
 
     def _stored_block(self) -> int | None:
         try:
