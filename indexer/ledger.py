@@ -147,7 +147,7 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
             if kind.table.model in PROJECTIONS:
                 undo.capture(undo_block, kind.table.model, book.changed_ids(kind))
     EventRow.table.insert([entry.row for entry in entries if entry.is_new])
-    for entry in (*entries, *waits.claimed):
+    for entry in (*entries, *waits.claimed.values()):
         if entry.has_changed:
             _note_outcome(entry)
     WaitingRow.table.insert(waits.rows())

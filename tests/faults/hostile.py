@@ -130,7 +130,7 @@ class HostileWorld(World):
             amount=amount,
         )
 
-    def _batch(self, sender: str, receiver: str, ids: Sequence[int], values: Sequence[int]) -> FakeLog:
+    def sent(self, sender: str, receiver: str, ids: Sequence[int], values: Sequence[int]) -> FakeLog:
         """The log alone: nothing moves in this world."""
         ends = {"operator": USERS[0], "from": sender, "to": receiver}
         return log(CONDITIONAL_TOKENS, BATCH, ids=list(ids), values=list(values), **ends)
@@ -139,7 +139,7 @@ class HostileWorld(World):
         """Markets, and conditions that no market has yet."""
         return [*self.markets, *self.upcoming]
 
-    def _created(self, market: FakeMarket, **changes: object) -> FakeLog:
+    def created(self, market: FakeMarket, **changes: object) -> FakeLog:
         arguments: dict[str, object] = {
             "marketId": market.market_id,
             "questionId": market.question_id,
@@ -191,7 +191,7 @@ class HostileWorld(World):
         market = self.upcoming.pop(self.dice.randrange(len(self.upcoming)))
         self.markets.append(market)
         market.payouts = self.resolved.get(market.condition_id)
-        return [*logs, self._created(market)]
+        return [*logs, self.created(market)]
 
     def resolve_upcoming(self) -> list[FakeLog] | None:
         open_ = [market for market in self.upcoming if market.condition_id not in self.resolved]
@@ -404,13 +404,13 @@ class HostileWorld(World):
         markets = self.dice.sample(self._used(), min(len(self._used()), self.dice.choice([1, 2, 3])))
         self.doubted |= {market.market_id for market in markets}
         ids = [self.dice.choice(market.ids) for market in markets]
-        return [self._batch(PHANTOM, self.dice.choice(USERS), ids, [self.dice.choice([1, MAX]) for _ in ids])]
+        return [self.sent(PHANTOM, self.dice.choice(USERS), ids, [self.dice.choice([1, MAX]) for _ in ids])]
 
     def mismatched(self) -> list[FakeLog]:
         """As many ids as there are values, but for one."""
         market = self.dice.choice(self._used())
         self.doubted.add(market.market_id)
-        return [self._batch(USERS[0], USERS[1], market.ids, [1] * (market.outcomes - 1))]
+        return [self.sent(USERS[0], USERS[1], market.ids, [1] * (market.outcomes - 1))]
 
     def early_redemption(self) -> list[FakeLog] | None:
         market = self._market(resolved=False)
@@ -451,10 +451,10 @@ class HostileWorld(World):
         return [
             self.dice.choice(
                 [
-                    self._created(market),
-                    self._created(market, marketId=other),
-                    self._created(market, marketId=other, conditionId=other, outcomes=["x"] * 257),
-                    self._created(market, marketId=other, outcomes=["x"] * (market.outcomes + 1)),
+                    self.created(market),
+                    self.created(market, marketId=other),
+                    self.created(market, marketId=other, conditionId=other, outcomes=["x"] * 257),
+                    self.created(market, marketId=other, outcomes=["x"] * (market.outcomes + 1)),
                 ]
             )
         ]
@@ -482,7 +482,7 @@ class HostileWorld(World):
 
     def garbage(self) -> list[FakeLog]:
         """Our topics over bytes that are no such event."""
-        genuine = self.dice.choice([self.collect_fee()[0], self._created(self.dice.choice(self.markets))])
+        genuine = self.dice.choice([self.collect_fee()[0], self.created(self.dice.choice(self.markets))])
         data = self.dice.choice([b"", b"\xff" * 31, b"\xff" * 640, genuine.data[:-1]])
         return [
             FakeLog(address=genuine.address, topics=genuine.topics[:1], data=genuine.data),

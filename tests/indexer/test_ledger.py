@@ -7,11 +7,11 @@ from django.core.management import call_command
 
 from aurum.database import connect
 from indexer.leadership import Leadership
-from indexer.models import IndexedEvent
+from indexer.models import IndexedEvent, WaitingEvent
 from indexer.rpc import Rpc
 from indexer.runner import Deployment, Runner
-from markets.models import Amm, Checkpoint
-from tests.batches import LEDGER, differences
+from markets.models import Amm, Checkpoint, Market, Position
+from tests.batches import LEDGER, append, differences, empty
 from tests.fakes import FakeChain, FakeLog, FakeNode
 from tests.faults.hostile import ANNOUNCED, SHARES, hostile_world
 from tests.faults.world import CONTRACTS, MARKET_FACTORY, USERS, ZERO, log
@@ -80,3 +80,41 @@ def test_an_amm_of_a_branch_that_was_replaced_is_foreign_again() -> None:
     assert not IndexedEvent.objects.filter(block_number__gt=1).exists()
     # It reads every stored log again, and would stop at a foreign one.
     assert LEDGER.replay() == IndexedEvent.objects.count() == 3
+
+
+# --- events that wait for several markets -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_markets() -> FakeChain:
+    """Block 1: a transfer of tokens that nobody holds and of some that are held, 2 and 3: the markets of each."""
+    world = hostile_world(1)
+    logs = [*world.prepare(), *world.prepare()]
+    first, second = world.upcoming
+    holder, amount = next((holder, amount) for (holder, id_), amount in world.balances.items() if id_ == second.ids[0])
+    chain = FakeChain()
+    chain.append([[*logs, world.sent(holder, USERS[5], [first.ids[0], second.ids[0]], [1, amount])]])
+    chain.append([[world.created(first)]])
+    chain.append([[world.created(second)]])
+    return chain
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("sizes", [[1, 1, 1], [1, 2], [2, 1], [3]])
+@pytest.mark.parametrize("finalized", [0, 3])
+def test_an_event_that_failed_for_one_market_stays_failed(
+    two_markets: FakeChain, sizes: list[int], finalized: int
+) -> None:
+    empty()
+    for size in sizes:
+        append(two_markets, size, finalized=finalized)
+    event = IndexedEvent.objects.get(event_name="TransferBatch", processed=False)
+    assert "ApplyError" in event.error
+    assert not WaitingEvent.objects.filter(event=event).exists()
+    # What the other market says of it is true all the same.
+    position = Position.objects.get(user_address=USERS[5])
+    assert position.amount > 0
+    assert Market.objects.filter(suspect_since__isnull=False).count() == 2
+    before = database()
+    LEDGER.replay()
+    assert differences(database(), before) == {}
