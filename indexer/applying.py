@@ -28,7 +28,7 @@ class Waits:
         self._undo_block = undo_block
         self._new: dict[str, list[Entry]] = {}
         self._is_empty = not WaitingEvent.objects.exists()
-        self.claimed: list[Entry] = []
+        self.claimed: dict[str, Entry] = {}
 
     def add(self, keys: Iterable[str], entry: Entry) -> None:
         for key in keys:
@@ -44,13 +44,15 @@ class Waits:
                 undo.capture(self._undo_block, WaitingEvent, [str(row_id) for row_id, _ in ids])
                 undo.capture(self._undo_block, IndexedEvent, events)
             waiting.delete()
-            rows = StoredLog.table.load("id = ANY(%s::uuid[]) ORDER BY block_number, log_index", events)
-            self.claimed += read_stored(rows, self._contracts)
-            entries = self.claimed[-len(rows) :]
+            # An event may wait for several markets: it is one entry, which says what came of it in all.
+            missing = [event for event in events if event not in self.claimed]
+            for entry in read_stored(StoredLog.table.load("id = ANY(%s::uuid[])", missing), self._contracts):
+                self.claimed[entry.row.id] = entry
+            found = {event: self.claimed[event] for event in events}
         else:
-            entries = []
-        new = {entry.row.id: entry for key in keys for entry in self._new.pop(key, [])}
-        return entries + sorted(new.values(), key=lambda entry: (entry.at.block_number, entry.at.log_index))
+            found = {}
+        found |= {entry.row.id: entry for key in keys for entry in self._new.pop(key, [])}
+        return sorted(found.values(), key=lambda entry: (entry.at.block_number, entry.at.log_index))
 
     def rows(self) -> list[WaitingRow]:
         """What still waits of the entries in hand."""
@@ -96,7 +98,8 @@ def _apply_one(book: Book, entry: Entry, waits: Waits) -> None:
     except Exception as error:
         entry.fail(error)
         return
-    entry.succeed()
+    if book.only is None:
+        entry.succeed()  # what a market claims later can fail still, and then it has
     if book.waits:
         waits.add(book.waits, entry)
     if book.claims:

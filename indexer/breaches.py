@@ -117,7 +117,7 @@ def _transactions(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 def _claimed_transactions(waits: Waits, contracts: Contracts) -> Iterator[list[Entry]]:
     """Whole transactions, of which some events waited for a market that is there now."""
-    claimed = {entry.row.id: entry for entry in waits.claimed}
+    claimed = waits.claimed
     if claimed:
         blocks = sorted({entry.at.block_number for entry in claimed.values()})
         hashes = {entry.at.transaction_hash for entry in claimed.values()}

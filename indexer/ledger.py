@@ -84,7 +84,7 @@ class Ledger:
         """Builds every projection anew from the stored events, and returns how many there are. Sends no messages."""
         with transaction.atomic():
             checkpoint = self._locked(None)
-            contracts = self.contracts.with_amms(announced_amms())
+            contracts = self.contracts.with_amms(known_amms())
             _forget_projections()
             for entries in _stored_blocks(contracts):
                 _apply_and_write(checkpoint, entries, contracts, self.record)
@@ -102,7 +102,7 @@ class Ledger:
             if kept != checkpoint.block_number:
                 block = IndexedBlock.objects.filter(number=kept).first()
                 _move(checkpoint, kept, block.hash if block else "", block.timestamp if block else None)
-            contracts = self.contracts.with_amms(announced_amms())
+            contracts = self.contracts.with_amms(known_amms())
             for entries in _stored_blocks(contracts):
                 _apply_and_write(checkpoint, entries, contracts, self.record)
 
@@ -164,7 +164,7 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
             if kind.table.model in PROJECTIONS:
                 undo.capture(undo_block, kind.table.model, book.changed_ids(kind))
     EventRow.table.insert([entry.row for entry in entries if entry.is_new])
-    for entry in (*entries, *waits.claimed):
+    for entry in (*entries, *waits.claimed.values()):
         if entry.has_changed:
             _note_outcome(entry)
     WaitingRow.table.insert(waits.rows())
@@ -229,9 +229,14 @@ def _forget_projections() -> None:
         rows._raw_delete(rows.db)  # one statement; delete() would collect what refers to it
 
 
-def announced_amms() -> frozenset[str]:
-    """The AMMs of every stored announcement that can be read."""
+def known_amms(*, before: int | None = None) -> frozenset[str]:
+    """The AMMs that stored events announce, in blocks below `before`: those whose logs are read from there on.
+
+    Also those whose announcement could not be applied, so that their logs count in whatever batch they come.
+    """
     announcements = IndexedEvent.objects.filter(event_name="AMMDeployed")
+    if before is not None:
+        announcements = announcements.filter(block_number__lt=before)
     return frozenset(announcements.values_list("event_data__amm", flat=True)) - {None}
 
 

@@ -19,7 +19,7 @@ from indexer.fetch import Batch, Fetcher, InconsistentAnswer
 from indexer.heads import HeadSubscription
 from indexer.heartbeat import Heartbeat
 from indexer.leadership import Deposed, Leadership
-from indexer.ledger import CheckpointMoved, Ledger, announced_amms, known_blocks
+from indexer.ledger import CheckpointMoved, Ledger, known_amms, known_blocks
 from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.reorg import BelowFinality, find_fork
 from indexer.repair import run_due_repairs
@@ -204,7 +204,7 @@ class Runner:
 
         It has final blocks or others, never both: those are read ahead, these as they are now.
         """
-        contracts = self._contracts(checkpoint)
+        contracts = self._contracts(first, parent_hash)
         final = min(target, checkpoint.finalized_block)
         if first <= final:
             batch = self._ahead.read(first, final, contracts, parent_hash=parent_hash)
@@ -267,11 +267,10 @@ class Runner:
                 )
         return checkpoint
 
-    def _contracts(self, checkpoint: Checkpoint) -> Contracts:
-        """The deployment's contracts, and the AMMs that its factory has announced up to the checkpoint."""
-        place = checkpoint.block_number, checkpoint.block_hash
-        if self._known is None or self._known[0] != place:
-            self._known = place, self.deployment.contracts.with_amms(announced_amms())
+    def _contracts(self, first: int, parent_hash: str) -> Contracts:
+        """The deployment's contracts, and the AMMs that its factory has announced before the block `first`."""
+        if self._known is None or self._known[0] != (first - 1, parent_hash):
+            self._known = (first - 1, parent_hash), self.deployment.contracts.with_amms(known_amms(before=first))
         return self._known[1]
 
     def _stored_block(self) -> int | None:

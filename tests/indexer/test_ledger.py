@@ -1,0 +1,120 @@
+"""Single cases of the ledger that the properties (test_ledger_properties.py) once found, or might not."""
+
+import threading
+
+import pytest
+from django.core.management import call_command
+
+from aurum.database import connect
+from indexer.leadership import Leadership
+from indexer.models import IndexedEvent, WaitingEvent
+from indexer.rpc import Rpc
+from indexer.runner import Deployment, Runner
+from markets.models import Amm, Checkpoint, Market, Position
+from tests.batches import LEDGER, append, differences, empty
+from tests.fakes import FakeChain, FakeLog, FakeNode
+from tests.faults.hostile import ANNOUNCED, SHARES, hostile_world
+from tests.faults.world import CONTRACTS, MARKET_FACTORY, USERS, ZERO, log
+from tests.snapshots import FEED, database
+
+ORPHAN = "0x" + "ab" * 20  # an AMM that no market has
+UNKNOWN = "0x" + "77" * 32
+
+
+def announcement(amm: str, *, market_id: str = UNKNOWN) -> FakeLog:
+    return log(MARKET_FACTORY, ANNOUNCED, marketId=market_id, amm=amm, initialLiquidity=5, fee=10**16)
+
+
+def shares(amm: str) -> FakeLog:
+    """LP shares that are minted."""
+    return log(amm, SHARES, **{"from": ZERO, "to": USERS[0], "value": 5})
+
+
+def sync(chain: FakeChain, *, batch_size: int) -> None:
+    """A process's sync to the head."""
+    leadership = Leadership(connect, name="aurum ledger test")
+    with FakeNode(chain) as node:
+        runner = Runner(
+            rpc=Rpc([node.url], pause=lambda seconds: None),
+            leadership=leadership,
+            deployment=Deployment(chain_id=chain.chain_id, contracts=CONTRACTS, start_block=1),
+            batch_size=batch_size,
+            poll_interval=0.0,
+            confirmations=8,
+            stop=threading.Event(),
+        )
+        try:
+            runner.sync_once()
+        finally:
+            leadership.release()
+
+
+# --- which logs count -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_logs_of_an_amm_without_a_market_are_stored_in_whatever_batch_they_come() -> None:
+    """Its market may be older than the first indexed block: the announcement fails, and is one all the same."""
+    chain = FakeChain()
+    for logs in ([announcement(ORPHAN)], [shares(ORPHAN)], [shares(ORPHAN)]):
+        chain.append([logs])
+    sync(chain, batch_size=1)
+    stored = list(IndexedEvent.objects.order_by("block_number").values_list("event_name", "processed"))
+    assert stored == [("AMMDeployed", False), ("Transfer", False), ("Transfer", False)]
+    lived = database(without=FEED)
+    call_command("flush", interactive=False, verbosity=0)
+    sync(chain, batch_size=1000)
+    assert differences(lived, database(without=FEED)) == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_amm_of_a_branch_that_was_replaced_is_foreign_again() -> None:
+    chain, world = FakeChain(), hostile_world(1)
+    chain.append([world.create_market()])
+    chain.append([[announcement(ORPHAN, market_id=world.markets[0].market_id)], [shares(ORPHAN)]])
+    sync(chain, batch_size=1000)
+    assert Amm.objects.get().total_shares == 5
+    chain.reorg(1, [[[shares(ORPHAN)]], [[shares(ORPHAN)]]])
+    sync(chain, batch_size=1000)
+    assert Checkpoint.objects.get().block_number == 3
+    assert not IndexedEvent.objects.filter(block_number__gt=1).exists()
+    # It reads every stored log again, and would stop at a foreign one.
+    assert LEDGER.replay() == IndexedEvent.objects.count() == 3
+
+
+# --- events that wait for several markets -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_markets() -> FakeChain:
+    """Block 1: a transfer of tokens that nobody holds and of some that are held, 2 and 3: the markets of each."""
+    world = hostile_world(1)
+    logs = [*world.prepare(), *world.prepare()]
+    first, second = world.upcoming
+    holder, amount = next((holder, amount) for (holder, id_), amount in world.balances.items() if id_ == second.ids[0])
+    chain = FakeChain()
+    chain.append([[*logs, world.sent(holder, USERS[5], [first.ids[0], second.ids[0]], [1, amount])]])
+    chain.append([[world.created(first)]])
+    chain.append([[world.created(second)]])
+    return chain
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("sizes", [[1, 1, 1], [1, 2], [2, 1], [3]])
+@pytest.mark.parametrize("finalized", [0, 3])
+def test_an_event_that_failed_for_one_market_stays_failed(
+    two_markets: FakeChain, sizes: list[int], finalized: int
+) -> None:
+    empty()
+    for size in sizes:
+        append(two_markets, size, finalized=finalized)
+    event = IndexedEvent.objects.get(event_name="TransferBatch", processed=False)
+    assert "ApplyError" in event.error
+    assert not WaitingEvent.objects.filter(event=event).exists()
+    # What the other market says of it is true all the same.
+    position = Position.objects.get(user_address=USERS[5])
+    assert position.amount > 0
+    assert Market.objects.filter(suspect_since__isnull=False).count() == 2
+    before = database()
+    LEDGER.replay()
+    assert differences(database(), before) == {}
