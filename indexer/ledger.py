@@ -9,7 +9,7 @@ from django.db import models, transaction
 
 from indexer import undo
 from indexer.applying import Waits, apply_entries
-from indexer.breaches import Found, mark_breaches, settle
+from indexer.breaches import Found, mark_breaches, settle, touched
 from indexer.chain import Header
 from indexer.decode import Contracts
 from indexer.entries import Entry, read_batch, read_stored
@@ -140,8 +140,10 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
         published_block=checkpoint.published_block,
     )
     waits = Waits(contracts, undo_block=undo_block)
-    apply_entries(book, entries, waits)
-    found = mark_breaches(book, entries, waits, contracts)
+    found = Found()
+    for block in apply_entries(book, entries, waits):
+        found.breaches += mark_breaches(book, block, waits, entries, contracts)
+    found.touched = touched(book)
     if undo_block is not None:
         for kind in WRITE_ORDER:
             if kind.table.model in PROJECTIONS:
