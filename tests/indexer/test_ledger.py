@@ -118,3 +118,24 @@ def test_an_event_that_failed_for_one_market_stays_failed(
     before = database()
     LEDGER.replay()
     assert differences(database(), before) == {}
+
+
+# --- marks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("sizes", [[1, 1, 1], [2, 1], [1, 2], [3]])
+@pytest.mark.parametrize("finalized", [0, 3])
+def test_a_mark_says_what_was_wrong_then_whatever_later_blocks_bring(sizes: list[int], finalized: int) -> None:
+    """A redemption before the resolution that comes in the next block."""
+    chain, world = FakeChain(), hostile_world(1)
+    blocks = ([world.create_market()], [world.early_redemption()], [world.resolve()])
+    for transactions in blocks:
+        chain.append(transactions)
+    empty()
+    for size in sizes:
+        append(chain, size, finalized=finalized)
+    assert Market.objects.get().suspect_reason.endswith(f": {USERS[0]} redeems, and no event resolves the market")
+    before = database()
+    LEDGER.replay()
+    assert differences(database(), before) == {}
