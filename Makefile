@@ -42,7 +42,7 @@ faults: install ## simulate failing nodes and crashes; SEEDS=1000 for more than 
 
 # A chain is generated once for each size, and kept in .data/bench. Nothing else should be busy meanwhile.
 bench: LOGS ?= 200000
-bench: $(PYTHON_STAMP) ## what the indexer costs; LOGS="200000 1000000" also compares the two
+bench: install ## what the indexer costs, and its latency; LOGS="200000 1000000" compares the two, LOGS= skips them
 	@exec $(VENV_PYTHON) -m tests.bench $(LOGS)
 
 lint: install ## ruff and mypy

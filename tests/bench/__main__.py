@@ -1,5 +1,8 @@
-"""`python -m tests.bench LOGS…`: measures the floor, our sync and our replay over chains of so many logs each."""
+"""`python -m tests.bench LOGS…`: measures the floor, our sync and our replay over chains of so many logs each, and then
+how long a new block takes; without LOGS that alone.
+"""
 
+import json
 import os
 import signal
 import socket
@@ -12,7 +15,7 @@ from pathlib import Path
 
 from tests.bench.chain import CHAIN_ID, CONTRACTS
 from tests.bench.measure import Cost, Database, Failed, measure, run, running
-from tests.bench.report import Run, goals, table
+from tests.bench.report import Run, goals, latency_goal, latency_table, table
 
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / ".data" / "bench"
@@ -27,7 +30,7 @@ STORED = """
 
 
 def main(log_counts: list[int]) -> None:
-    """Prints the table and the goals. Every process it starts has ended when it returns or raises."""
+    """Prints the tables and the goals. Every process it starts has ended when it returns or raises."""
     runs = []
     with Database(FOLDER / "postgres") as database:
         for log_count in log_counts:
@@ -36,10 +39,18 @@ def main(log_counts: list[int]) -> None:
             database.empty()
             with _node(folder) as rpc_url:
                 runs.append(_run(log_count, folder, database, rpc_url))
-    print(table(runs))
+        _say("the latency of new blocks")
+        database.empty()
+        latency = json.loads(_output("tests.bench.latency", database.url))
+    if runs:
+        print(table(runs))
+        print()
+        for goal in goals(runs):
+            print(goal)
+        print()
+    print(latency_table(latency["milliseconds"], latency["events"]))
     print()
-    for goal in goals(runs):
-        print(goal)
+    print(latency_goal(latency["milliseconds"]))
 
 
 def _run(log_count: int, folder: Path, database: Database, rpc_url: str) -> Run:
@@ -106,10 +117,15 @@ def _environment(rpc_url: str, database_url: str) -> dict[str, str]:
 
 
 def _output(module: str, *arguments: str) -> str:
-    """What a module of the benchmark prints. A process of its own, as what it needs must not be measured."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.PIPE, text=True, process_group=0
-    ).stdout.strip()
+    """What a module of the benchmark prints. A process of its own, as what it needs must not be measured.
+
+    Raises Failed. It ends what it has started, also where it is told to end.
+    """
+    with running(["-m", module, *arguments], environment=dict(os.environ), output=subprocess.PIPE) as process:
+        printed, _ = process.communicate()
+    if process.returncode:
+        raise Failed(f"{module} ended with {process.returncode}")
+    return printed.decode().strip()
 
 
 def _say(text: str) -> None:
@@ -122,7 +138,7 @@ if __name__ == "__main__":
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         main([int(count) for count in sys.argv[1:]])
-    except (Failed, subprocess.CalledProcessError) as error:
+    except Failed as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -153,9 +153,14 @@ def run(arguments: Sequence[str], *, environment: Mapping[str, str]) -> resource
 
 @contextmanager
 def running(
-    arguments: Sequence[str], *, environment: Mapping[str, str], descriptors: Sequence[int] = ()
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    descriptors: Sequence[int] = (),
+    output: int = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`python ARGUMENTS` while the body runs; it is ended behind it unless it has ended by itself.
+    """`python ARGUMENTS` while the body runs; it is ended behind it unless it has ended by itself. `output` is what
+    Popen takes as stdout.
 
     Ctrl-C does not reach it, but ends the body. What it has to say is shown when it has ended: a terminal would make
     it draw progress, which costs.
@@ -166,7 +171,7 @@ def running(
             env=environment,
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=output,
             stderr=said,
             process_group=0,
         )

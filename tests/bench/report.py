@@ -1,7 +1,8 @@
-"""The benchmark's costs as a table, and the goals that they are held against."""
+"""The benchmark's findings as tables, and the goals that they are held against."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from tests.bench.measure import Cost
 
@@ -10,6 +11,7 @@ REPLAY_TO_FLOOR = 1.5
 SYNC_LOGS_PER_SECOND = 12_000  # at least, in a CPU second of both processes
 LONG_TO_SHORT = 1.2  # at most, a log of the longest chain to one of the shortest
 PEAK = 300.0  # MB at most
+LATENCY = 100.0  # ms at most, of 95 blocks in 100
 
 # `ours` and `PostgreSQL` are the parts of the column before them.
 HEAD = (
@@ -48,14 +50,21 @@ def table(runs: Sequence[Run]) -> str:
     """A Markdown table, a row for each cost."""
     rows = [HEAD, *(_row(run, cost) for run in runs for cost in (run.floor, run.sync, run.replay))]
     rows += [_web3_row(run) for run in runs]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
-    lines = ["| " + " | ".join(map(_aligned, row, widths, range(len(HEAD)))) + " |" for row in rows]
-    rule = "|".join("-" * (width + 1) + ("-" if column == 1 else ":") for column, width in enumerate(widths))
+    return _markdown(rows, left=1)
+
+
+def _markdown(rows: Sequence[Sequence[str]], *, left: int | None = None) -> str:
+    """The first row is the head. The column `left` is text, the others numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            text.ljust(width) if column == left else text.rjust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    rule = "|".join("-" * (width + 1) + ("-" if column == left else ":") for column, width in enumerate(widths))
     return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
-
-
-def _aligned(text: str, width: int, column: int) -> str:
-    return text.ljust(width) if column == 1 else text.rjust(width)
 
 
 def _row(run: Run, cost: Cost) -> tuple[str, ...]:
@@ -93,3 +102,20 @@ def goals(runs: Sequence[Run]) -> Iterator[Goal]:
         ratio = short.sync.logs_per_second / long.sync.logs_per_second
         name = f"sync, a log of {long.log_count:,} to one of {short.log_count:,}"
         yield Goal(name=name, value=ratio, bound=LONG_TO_SHORT)
+
+
+def latency_table(milliseconds: Sequence[float], events: int) -> str:
+    """From a block's announcement to its commit; `events` are those of all the blocks."""
+    head = ("blocks", "events a block", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    found = [percentile(milliseconds, share) for share in (50, 95, 99, 100)]
+    row = (f"{len(milliseconds)}", f"{events / len(milliseconds):.1f}", *(f"{value:.1f}" for value in found))
+    return _markdown([head, row])
+
+
+def latency_goal(milliseconds: Sequence[float]) -> Goal:
+    return Goal(name="a block from announcement to commit, p95 ms", value=percentile(milliseconds, 95), bound=LATENCY)
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    """The smallest value that `share` in a hundred of them do not exceed."""
+    return sorted(values)[ceil(len(values) * share / 100) - 1]
