@@ -207,7 +207,7 @@ def payout_redeemed(
         raise ApplyError(f"{redeemer} redeems from {market.market_id}, which is not resolved")
     for sequence, ((market_id, outcome), change) in enumerate(_moved(moved)):
         paid = None
-        if market is not None and market.payouts is not None and market_id == market.market_id:
+        if change < 0 and market is not None and market.payouts is not None and market_id == market.market_id:
             paid = -change * market.payouts[outcome] // sum(market.payouts)
         entry = {"market_id": market_id, "outcome": outcome, "amount": abs(change), "sequence": sequence}
         # A deeper redemption pays in the tokens of the level above, which may be ours.
