@@ -135,7 +135,7 @@ class Book:
             return
         self._markets_by_condition |= {condition_id: [] for condition_id in missing}
         rows = self._rows.setdefault(Market, {})
-        for market in Market.table.load("condition_id = ANY(%s)", missing):
+        for market in Market.table.load("condition_id = ANY(%s) ORDER BY block_number, log_index", missing):
             rows.setdefault(market.id, market)
             self.index_market(market)
 

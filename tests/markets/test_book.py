@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from markets.book import ApplyError, Book, LogPosition
 from markets.identity import row_id
-from markets.rows import Channel, MarketTrader, Message, PricePoint
+from markets.rows import Channel, Market, MarketTrader, Message, PricePoint
 from tests.batches import taken_back
 
 pytestmark = pytest.mark.django_db
@@ -182,3 +182,27 @@ def test_one_book_writes_what_a_book_for_each_event_writes(events: list[Event]) 
                 event.apply(book)
                 book.write(ORDER)
             assert stored() == written
+
+
+def test_markets_of_a_condition_are_in_the_order_of_the_chain() -> None:
+    """The first one counts, whether it was in hand or in the table, wherever that has it."""
+    made = {
+        number: Market(
+            id=row_id("market", number),
+            market_id=f"0x{number:064x}",
+            question_id=WORD,
+            condition_id=WORD,
+            creator=ADDRESS,
+            collateral_token=ADDRESS,
+            question="",
+            outcomes=[],
+            resolution_time=0,
+            resolution_timestamp=0,
+            created_at=0,
+            updated_at=0,
+            **{name: value for name, value in AT.emitted().items() if name != "timestamp"} | {"block_number": number},
+        )
+        for number in (3, 1, 2)
+    }
+    Market.table.insert(list(made.values()))
+    assert new_book().markets_of_condition(WORD) == [made[1], made[2], made[3]]
