@@ -282,10 +282,13 @@ class Runner:
     # --- what it says ----------------------------------------------------------------------------------------------
 
     def _finality(self, head: Header) -> tuple[int, int]:
-        """The final and the safe height, by the chain's tags where the node has them, else by confirmations."""
+        """The final and the safe height, by the chain's tags where the node has them, else by confirmations.
+
+        Not above the head, up to which the branch is looked at: another node may be further, on another branch.
+        """
         confirmed = head.number - self.confirmations
         tags = [self.rpc.tagged_block(tag) for tag in ("finalized", "safe")]
-        finalized, safe = (confirmed if height is None else height for height in tags)
+        finalized, safe = (confirmed if height is None else min(height, head.number) for height in tags)
         return finalized, safe
 
     def _raise_finality(self, checkpoint: Checkpoint, finalized: int, safe: int) -> None:
