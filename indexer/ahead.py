@@ -3,7 +3,8 @@
 Only final blocks are read ahead: what is near the head must be looked at as it is now.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from indexer.decode import Contracts
@@ -24,14 +25,13 @@ class Range:
 class ReadAhead:
     """Final blocks in batches of about LOGS logs, and at most `batch_size` blocks.
 
-    Not thread-safe: one thread calls it, and the thread that it has of its own does nothing but fetch.
+    Not thread-safe: one thread calls it, and the one that it starts does nothing but fetch.
     """
 
     def __init__(self, fetcher: Fetcher, *, batch_size: int) -> None:
         self._fetcher = fetcher
         self._batch_size = batch_size
         self._blocks = batch_size  # that probably have LOGS logs
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read ahead")
         self._next: tuple[Range, Future[Batch]] | None = None
 
     def read(self, first: int, last: int, contracts: Contracts, *, parent_hash: str) -> Batch:
@@ -49,8 +49,21 @@ class ReadAhead:
         self._learn(batch)
         if batch.last.number < last:
             following = Range(batch.last.number + 1, self._end(batch.last.number + 1, last), batch.last.hash)
-            self._next = following, self._executor.submit(self._fetch, following, batch.contracts)
+            self._next = following, self._begin(following, batch.contracts)
         return batch
+
+    def _begin(self, wanted: Range, contracts: Contracts) -> Future[Batch]:
+        """In a daemon thread: a node that does not answer must not keep the process from ending."""
+        future: Future[Batch] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(self._fetch(wanted, contracts))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, name="read ahead", daemon=True).start()
+        return future
 
     def _fetch(self, wanted: Range, contracts: Contracts) -> Batch:
         return self._fetcher.fetch(

@@ -1,6 +1,6 @@
 """Entries -> rows in the Book, block by block; and the events that wait for a market that does not exist yet."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from django.db import DatabaseError
@@ -29,6 +29,7 @@ class Waits:
         self._new: dict[str, list[Entry]] = {}
         self._is_empty = not WaitingEvent.objects.exists()
         self.claimed: dict[str, Entry] = {}
+        self.in_block: list[Entry] = []  # what the current block has claimed
 
     def add(self, keys: Iterable[str], entry: Entry) -> None:
         for key in keys:
@@ -52,7 +53,9 @@ class Waits:
         else:
             found = {}
         found |= {entry.row.id: entry for key in keys for entry in self._new.pop(key, [])}
-        return sorted(found.values(), key=lambda entry: (entry.at.block_number, entry.at.log_index))
+        entries = sorted(found.values(), key=lambda entry: (entry.at.block_number, entry.at.log_index))
+        self.in_block += entries
+        return entries
 
     def rows(self) -> list[WaitingRow]:
         """What still waits of the entries in hand."""
@@ -63,17 +66,18 @@ class Waits:
         ]
 
 
-def apply_entries(book: Book, entries: list[Entry], waits: Waits) -> None:
-    """Applies entries of whole blocks, in log order behind each block's definitions."""
+def apply_entries(book: Book, entries: list[Entry], waits: Waits) -> Iterator[list[Entry]]:
+    """Applies entries of whole blocks, in log order behind each block's definitions; yields each block that it has."""
     prefetch(book, entries)
     for _, block in groupby(entries, key=lambda entry: entry.at.block_number):
-        in_block = list(block)
+        in_block, waits.in_block = list(block), []
         defining = [entry for entry in in_block if isinstance(entry.event, DEFINITIONS)]
         for definition in DEFINITIONS if defining else ():
             for entry in defining:
                 if isinstance(entry.event, definition):
                     _apply_one(book, entry, waits)
         _apply_transactions(book, in_block, waits, applied=DEFINITIONS if defining else ())
+        yield in_block
     batch_ended(book)
 
 

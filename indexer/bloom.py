@@ -1,4 +1,4 @@
-"""PURE. Whether logs are all of a block's: by their indexes, their order, and the bloom in its header.
+"""PURE. Whether logs are a block's, all of them or some: by their indexes, their order, and the bloom in its header.
 
 A bloom is a number of 2,048 bits. Each address and topic of a log sets three of them, which its keccak names (Ethereum
 Yellow Paper, section 4.4.1).
@@ -44,11 +44,29 @@ def check_whole(header: Header, logs: Sequence[Log]) -> None:
             raise InconsistentAnswer(f"asked for the logs of {where}, one of block {log.block_number} came")
         if log.log_index != place:
             raise InconsistentAnswer(f"{where}: log {place} is missing or out of order")
+    _check_transactions(where, logs)
+    if bloom_of(logs) != header.logs_bloom:
+        raise InconsistentAnswer(f"{where}: its bloom is not that of its {len(logs)} logs")
+
+
+def check_part(header: Header, logs: Sequence[Log]) -> None:
+    """Raises InconsistentAnswer unless these can be some of the block's logs; they come sorted by their index.
+
+    One that came twice is no contradiction. A header without a bloom vouches for nothing.
+    """
+    where = f"block {header.number}"
+    for log, following in pairwise(logs):
+        if log.log_index == following.log_index and log != following:
+            raise InconsistentAnswer(f"{where}: two logs with index {log.log_index}")
+    _check_transactions(where, logs)
+    if header.logs_bloom is not None and bloom_of(logs) & ~header.logs_bloom:
+        raise InconsistentAnswer(f"{where}: its bloom lacks what its logs name")
+
+
+def _check_transactions(where: str, logs: Sequence[Log]) -> None:
     for log, following in pairwise(logs):
         same = log.transaction_hash == following.transaction_hash
         if following.transaction_index < log.transaction_index:
             raise InconsistentAnswer(f"{where}: the logs' transactions are out of order")
         if same != (log.transaction_index == following.transaction_index):
             raise InconsistentAnswer(f"{where}: hash and index of the logs' transactions contradict each other")
-    if bloom_of(logs) != header.logs_bloom:
-        raise InconsistentAnswer(f"{where}: its bloom is not that of its {len(logs)} logs")

@@ -49,19 +49,22 @@ class Found:
         return self
 
 
-def mark_breaches(book: Book, entries: list[Entry], waits: Waits, contracts: Contracts) -> Found:
-    """Checks the transactions that were just applied and marks their markets in the book. Call before it is written.
+def mark_breaches(
+    book: Book, block: list[Entry], waits: Waits, entries: list[Entry], contracts: Contracts
+) -> list[Breach]:
+    """Checks the transactions of the block that was just applied, and those of which it claimed events, and marks their
+    markets in the book. `entries` is all that is in hand.
 
-    A mark follows from the events alone: it is undone and rebuilt like every column beside it.
+    A mark follows from the events alone, block by block: it is undone and rebuilt like every column beside it.
     """
-    found = Found(touched=_touched(book))
-    for transaction in (*_claimed_transactions(waits, contracts), *_transactions(entries)):
+    found = []
+    for transaction in (*_claimed_transactions(waits, entries, contracts), *_transactions(block)):
         for breach in _breaches(book, transaction):
             market = book.get(Market, row_id("market", breach.market_id))
             if market is not None and market.suspect_since is None:
                 book.change(market)
                 market.suspect_since, market.suspect_reason = breach.time, breach.reason
-                found.breaches.append(breach)
+                found.append(breach)
     return found
 
 
@@ -101,7 +104,8 @@ def _mark_unbalanced(checkpoint: Checkpoint, touched: set[str], block_number: in
     return list(requests.values())
 
 
-def _touched(book: Book) -> set[str]:
+def touched(book: Book) -> set[str]:
+    """The markets whose balances or supplies the book changes. Call before it is written."""
     tokens = [book.get(OutcomeToken, pk) for pk in book.changed_ids(OutcomeToken)]
     positions = [book.get(Position, pk) for pk in book.changed_ids(Position)]
     return {row.market_id for row in (*tokens, *positions) if row is not None}
@@ -115,15 +119,19 @@ def _transactions(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield list(in_transaction)
 
 
-def _claimed_transactions(waits: Waits, contracts: Contracts) -> Iterator[list[Entry]]:
+def _claimed_transactions(waits: Waits, entries: list[Entry], contracts: Contracts) -> Iterator[list[Entry]]:
     """Whole transactions, of which some events waited for a market that is there now."""
-    claimed = waits.claimed
-    if claimed:
-        blocks = sorted({entry.at.block_number for entry in claimed.values()})
-        hashes = {entry.at.transaction_hash for entry in claimed.values()}
+    hashes = {entry.at.transaction_hash for entry in waits.in_block}
+    if not hashes:
+        return
+    in_hand = [entry for entry in entries if entry.at.transaction_hash in hashes]
+    stored = hashes - {entry.at.transaction_hash for entry in in_hand}
+    blocks = sorted({entry.at.block_number for entry in waits.in_block if entry.at.transaction_hash in stored})
+    if blocks:
         logs = StoredLog.table.load("block_number = ANY(%s) ORDER BY block_number, log_index", blocks)
-        rows = [row for row in logs if row.transaction_hash in hashes]
-        yield from _transactions(claimed.get(entry.row.id, entry) for entry in read_stored(rows, contracts))
+        rows = [row for row in logs if row.transaction_hash in stored]
+        yield from _transactions(waits.claimed.get(entry.row.id, entry) for entry in read_stored(rows, contracts))
+    yield from _transactions(in_hand)
 
 
 def _breaches(book: Book, entries: list[Entry]) -> Iterator[Breach]:

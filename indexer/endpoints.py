@@ -364,12 +364,16 @@ class Pool:
         """The rest, the preferred ones first."""
         return sorted((other for other in self.endpoints if other is not endpoint), key=Endpoint.preference)
 
+    def wait_before(self, round_: int) -> None:
+        """The pause before a round of attempts, of which 0 is the first: longer each time."""
+        if round_:
+            self.pause(min(FIRST_PAUSE * 2 ** (round_ - 1), LONGEST_PAUSE) * self.random.uniform(0.5, 1))
+
     def _rounds(self) -> Iterator[list[Endpoint]]:
         """All endpoints, ever again, with growing pauses between."""
         deadline = self.clock() + PATIENCE
         for number in range(ROUNDS):
-            if number:
-                self.pause(min(FIRST_PAUSE * 2 ** (number - 1), LONGEST_PAUSE) * self.random.uniform(0.5, 1))
+            self.wait_before(number)
             if number and self.clock() > deadline:
                 return
             yield sorted(self.endpoints, key=Endpoint.preference)

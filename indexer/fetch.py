@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+from indexer.bloom import check_part
 from indexer.chain import BranchChanged, Header, InconsistentAnswer, Log
 from indexer.decode import Contracts, DecodeError, decode, event_class_of
 from indexer.events import AMMDeployed
 from indexer.log_reader import WHOLE_BLOCKS, BlockReader, RangeReader
 from indexer.rpc import Rpc, RpcRefused
+from indexer.second_opinion import SecondOpinion
 
 __all__ = ["Batch", "BranchChanged", "Fetcher", "InconsistentAnswer", "announced_amms"]
 
@@ -49,6 +51,15 @@ class _Found:
         known = event_class_of(log, self.contracts) is not None
         return known and log.block_number >= self.announced.get(log.address, 0)
 
+    def by_block(self) -> dict[int, list[Log]]:
+        """The logs of each block, by their index."""
+        blocks: dict[int, list[Log]] = {}
+        for log in self.logs:
+            blocks.setdefault(log.block_number, []).append(log)
+        for logs in blocks.values():
+            logs.sort(key=lambda log: log.log_index)
+        return blocks
+
     def addresses(self) -> list[str]:
         return [*self.contracts.fixed, *sorted(self.contracts.amms)]
 
@@ -60,6 +71,7 @@ class Fetcher:
         self.rpc = rpc
         self._blocks = BlockReader(rpc.pool)
         self._ranges = RangeReader(rpc.pool, span=span)
+        self._opinion = SecondOpinion(rpc, self._ranges, self._blocks)
 
     def fetch(
         self,
@@ -100,10 +112,29 @@ class Fetcher:
 
     def _read_far(self, first: int, last: int, found: _Found) -> None:
         new = self._read_range(first, last, found.addresses(), found)
-        if new:
-            self._read_range(min(new.values()), last, sorted(new), found)
-        missing = {log.block_number for log in found.logs if first <= log.block_number <= last} - found.headers.keys()
-        found.headers |= self.rpc.headers(sorted(missing))
+        read_whole: set[int] = set()
+        while True:
+            if new:
+                self._read_range(min(new.values()), last, sorted(new), found)
+            by_block = found.by_block()
+            found.headers |= self.rpc.headers(sorted(by_block.keys() - found.headers.keys()))
+            doubtful = [n for n in by_block.keys() - read_whole if not _fits(found.headers[n], by_block[n])]
+            if not doubtful:
+                return
+            some, others = sorted(doubtful)[:WHOLE_BLOCKS], sorted(doubtful)[WHOLE_BLOCKS:]
+            new = self._read_anew(some, found)
+            read_whole.update(some)
+            for number in others:
+                del found.headers[number]  # perhaps it is the headers that are wrong
+
+    def _read_anew(self, numbers: Sequence[int], found: _Found) -> dict[str, int]:
+        """Replaces the logs of these blocks by what they are when read whole. Returns the AMMs that they announce."""
+        read = self._blocks.read([found.headers[number] for number in numbers], found.addresses())
+        logs = [log for block in read.values() for log in block.logs]
+        new = found.announce(logs)
+        found.logs = [log for log in found.logs if log.block_number not in read]
+        found.logs += [log for log in logs if found.is_ours(log)]
+        return new
 
     def _read_range(self, first: int, last: int, addresses: Sequence[str], found: _Found) -> dict[str, int]:
         """Returns the AMMs that are announced in these blocks. Each round of the loop reads at least one of them."""
@@ -111,7 +142,7 @@ class Fetcher:
         wanted = frozenset(addresses)
         while first <= last:
             try:
-                read = self._ranges.read(first, last, addresses)
+                read = self._opinion.confirm(first, self._ranges.read(first, last, addresses), addresses)
                 end, logs = read.end, read.logs
             except RpcRefused:
                 end = self.rpc.header(first)
@@ -150,6 +181,14 @@ class Fetcher:
 def _check_parent(header: Header, parent_hash: str) -> None:
     if header.parent_hash != parent_hash:
         raise BranchChanged(f"block {header.number} follows on {header.parent_hash}, {parent_hash} is known here")
+
+
+def _fits(header: Header, logs: Sequence[Log]) -> bool:
+    try:
+        check_part(header, logs)
+    except InconsistentAnswer:
+        return False
+    return True
 
 
 def announced_amms(logs: Sequence[Log], contracts: Contracts) -> dict[str, int]:

@@ -26,7 +26,8 @@ TRY = "SELECT pg_try_advisory_lock(%s)"
 # Waits up to a second for the end of each connection, and so of its transaction and locks.
 END_PAUSED = """
     SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity, leader
-    WHERE application_name = leader.name AND seen_at < clock_timestamp() - make_interval(secs => %s)
+    WHERE application_name = leader.name AND datname = current_database()
+        AND seen_at < clock_timestamp() - make_interval(secs => %s)
 """
 
 

@@ -10,7 +10,7 @@ from django.db import models, transaction
 
 from indexer import undo
 from indexer.applying import Waits, apply_entries
-from indexer.breaches import Found, mark_breaches, settle
+from indexer.breaches import Found, mark_breaches, settle, touched
 from indexer.chain import Header
 from indexer.counters import BatchRecord
 from indexer.decode import Contracts
@@ -154,8 +154,10 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
         kept_from=checkpoint.finalized_block - KEPT_MESSAGES,
     )
     waits = Waits(contracts, undo_block=undo_block)
-    apply_entries(book, entries, waits)
-    found = mark_breaches(book, entries, waits, contracts)
+    found = Found()
+    for block in apply_entries(book, entries, waits):
+        found.breaches += mark_breaches(book, block, waits, entries, contracts)
+    found.touched = touched(book)
     record.events += len(entries)
     record.failed += sum(not entry.row.processed for entry in entries)
     record.lap("apply")

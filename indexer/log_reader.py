@@ -1,20 +1,22 @@
 """Logs from nodes that limit, lag, leave out and lie: by ranges far from the head, by block hash near it.
 
-A range is as long as the endpoint allows, which is learnt. A block read by its hash is read whole, and believed when
-its logs are all that its header's bloom asks for and none is missing that the same node gives for our addresses alone,
-which shows answers that end too early. An endpoint that another proves wrong is quarantined.
+A range is as long as the endpoint allows, which is learnt; second_opinion.py decides whether its logs are believed. A
+block read by its hash is read whole, and believed when its logs are all that its header's bloom asks for and none is
+missing that the same node gives for our addresses alone, which shows answers that end too early. An endpoint that
+another proves wrong is quarantined.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from indexer.bloom import check_whole
+from indexer.bloom import check_part, check_whole
 from indexer.chain import Header, InconsistentAnswer, Log, MalformedAnswer, read_logs
 from indexer.decode import TOPICS
-from indexer.endpoints import FIRST_PAUSE, LONGEST_PAUSE, NULL, Call, Endpoint, Pool, RpcError, RpcRefused, RpcStruggled
+from indexer.endpoints import NULL, Call, Endpoint, Pool, RpcError, RpcRefused, RpcStruggled
 from indexer.limits import Limit, blocks_in
 from indexer.rpc import read_header
 
@@ -22,6 +24,11 @@ logger = logging.getLogger(__name__)
 
 WHOLE_BLOCKS = 10  # in one HTTP request: a full block of Base has a megabyte of logs
 SETTLE_ROUNDS = 5  # over all endpoints, for a block that nobody could show whole
+MOST_PIECES = 8  # requests for a range that another endpoint gave in one
+
+
+class TooManyPieces(RpcError):
+    """The endpoint allows so little at once that this range would take too many requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +41,15 @@ class BlockLogs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeLogs:
-    """The logs of the addresses asked for, up to the block of `end`, which the same node showed with them."""
+    """The logs of the addresses asked for, up to the block of `end`, which the same node showed with them.
 
+    `answers` is what it wrote, where one request was enough.
+    """
+
+    endpoint: Endpoint
     end: Header
     logs: tuple[Log, ...]
+    answers: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 class RangeReader:
@@ -54,13 +66,31 @@ class RangeReader:
         """
         return self._pool.attempt(partial(self._read, first, last, addresses), opinions=2)
 
-    def _read(self, first: int, last: int, addresses: Sequence[str], endpoint: Endpoint) -> RangeLogs:
+    def read_again(self, first: int, read: RangeLogs, addresses: Sequence[str], endpoint: Endpoint) -> RangeLogs:
+        """What this endpoint has for the same range; the same `logs` object where it wrote the same bytes.
+
+        Raises TooManyPieces; RpcError, MalformedAnswer, of its one attempt.
+        """
+        logs: list[Log] = []
+        for _ in range(MOST_PIECES):
+            part = self._read(first, read.end.number, addresses, endpoint, read)
+            if part.logs is read.logs and part.end.number == read.end.number:
+                return part
+            logs += part.logs
+            if part.end.number == read.end.number:
+                return RangeLogs(endpoint=endpoint, end=part.end, logs=tuple(logs))
+            first = part.end.number + 1
+        raise TooManyPieces(f"{endpoint.host}: more than {MOST_PIECES} requests for logs that another gives in one")
+
+    def _read(
+        self, first: int, last: int, addresses: Sequence[str], endpoint: Endpoint, known: RangeLogs | None = None
+    ) -> RangeLogs:
         span = self._spans[id(endpoint)]
         while True:
             end = min(first + span.value - 1, last)
             asked = end - first + 1
             try:
-                found = self._ask(first, end, addresses, endpoint)
+                found = self._ask(first, end, addresses, endpoint, known)
             except (RpcRefused, RpcStruggled) as error:
                 if asked > 1:
                     hint = blocks_in(error.said, first) if isinstance(error, RpcRefused) else None
@@ -72,8 +102,13 @@ class RangeReader:
                 span.allowed(asked)
                 return found
 
-    def _ask(self, first: int, end: int, addresses: Sequence[str], endpoint: Endpoint) -> RangeLogs:
-        """The last header comes with the logs: a node that is behind has none, where it would answer empty lists."""
+    def _ask(
+        self, first: int, end: int, addresses: Sequence[str], endpoint: Endpoint, known: RangeLogs | None
+    ) -> RangeLogs:
+        """The last header comes with the logs: a node that is behind has none, where it would answer empty lists.
+
+        The bytes that `known` was read from are not read again.
+        """
         while True:
             size = endpoint.addresses.value
             groups = [addresses[start : start + size] for start in range(0, len(addresses), size)]
@@ -87,8 +122,11 @@ class RangeReader:
                 endpoint.addresses.refused(len(groups[0]))
                 continue
             endpoint.addresses.allowed(len(groups[0]))
-            logs = [log for answer in answers for log in read_logs(answer)]
-            return RangeLogs(end=read_header(header, end, endpoint.host), logs=tuple(logs))
+            written = tuple(answers)
+            same = known is not None and written == known.answers
+            logs = known.logs if known is not None and same else _read_range(written, first, end, endpoint.host)
+            own = read_header(header, end, endpoint.host)
+            return RangeLogs(endpoint=endpoint, end=own, logs=logs, answers=written)
 
 
 class BlockReader:
@@ -141,12 +179,11 @@ class BlockReader:
     def _settle(self, header: Header, addresses: Sequence[str], accused: Endpoint, doubt: Exception) -> BlockLogs:
         """Asks again, the other endpoints first, until the header and the logs of one of them fit together."""
         doubts: dict[int, Exception] = {id(accused): doubt}
+        endpoints = [*self._pool.others(accused), accused]
         for number in range(SETTLE_ROUNDS):
-            if number:
-                pause = min(FIRST_PAUSE * 2 ** (number - 1), LONGEST_PAUSE)
-                self._pool.pause(pause * self._pool.random.uniform(0.5, 1))
+            self._pool.wait_before(number)
             refused = False
-            for endpoint in [*self._pool.others(accused), accused]:
+            for endpoint in endpoints:
                 try:
                     logs = self._one_block(header, addresses, endpoint)
                 except (RpcError, MalformedAnswer, InconsistentAnswer) as error:
@@ -159,8 +196,10 @@ class BlockReader:
                     return BlockLogs(logs=logs, whole=True)
             self._check_in_chain(header)
             if refused and number:
-                logs = self._pool.attempt(partial(self._filtered, header, addresses), opinions=2)
-                return BlockLogs(logs=logs, whole=False)
+                try:
+                    return BlockLogs(logs=self._agreed(header, addresses, endpoints), whole=False)
+                except (RpcError, MalformedAnswer, InconsistentAnswer) as error:
+                    doubt = error
         raise InconsistentAnswer(str(doubt))
 
     def _convict(self, witness: Endpoint, doubts: dict[int, Exception]) -> None:
@@ -188,8 +227,23 @@ class BlockReader:
         if now.hash != header.hash:
             raise InconsistentAnswer(f"block {header.number} was replaced while it was read")
 
+    def _agreed(self, header: Header, addresses: Sequence[str], endpoints: Sequence[Endpoint]) -> tuple[Log, ...]:
+        """What two endpoints say of these addresses, or one says twice, of a block that no node gives whole."""
+        said: Counter[tuple[Log, ...]] = Counter()
+        doubt: Exception = InconsistentAnswer(f"block {header.number}: no two answers are the same")
+        for endpoint in (*endpoints, *endpoints):
+            try:
+                logs = self._filtered(header, addresses, endpoint)
+            except (RpcError, MalformedAnswer, InconsistentAnswer) as error:
+                doubt = error
+                continue
+            said[logs] += 1
+            if said[logs] == 2:
+                return logs
+        raise doubt
+
     def _filtered(self, header: Header, addresses: Sequence[str], endpoint: Endpoint) -> tuple[Log, ...]:
-        """The logs of these addresses alone, of a block that no node gives whole: their form is all that is checked."""
+        """The logs of these addresses alone: nothing shows whether some are left out."""
         logs: list[Log] = []
         done = 0
         while done < len(addresses):
@@ -207,7 +261,16 @@ class BlockReader:
         logs.sort(key=lambda log: log.log_index)
         if any((log.block_number, log.block_hash) != (header.number, header.hash) for log in logs):
             raise InconsistentAnswer(f"{endpoint.host}: logs of another block than {header.number}")
+        check_part(header, logs)
         return tuple(logs)
+
+
+def _read_range(answers: Sequence[bytes], first: int, end: int, host: str) -> tuple[Log, ...]:
+    logs = tuple([log for answer in answers for log in read_logs(answer)])
+    for log in logs:
+        if not first <= log.block_number <= end:
+            raise MalformedAnswer(f"{host}: a log of block {log.block_number} in the answer for {first} to {end}")
+    return logs
 
 
 def _block_calls(header: Header, addresses: Sequence[str], endpoint: Endpoint) -> list[Call]:

@@ -141,7 +141,7 @@ class Book:
             return
         self._markets_by_condition |= {condition_id: [] for condition_id in missing}
         rows = self._rows[Market]
-        for market in Market.table.load("condition_id = ANY(%s)", missing):
+        for market in Market.table.load("condition_id = ANY(%s) ORDER BY block_number, log_index", missing):
             rows.setdefault(market.id, market)
             self.index_market(market)
 
@@ -180,9 +180,10 @@ class Book:
     def append(self, row: T) -> T:
         """Takes a new row that is one log's alone: the log was not applied before, so nothing need be looked up."""
         kind, key = type(row), row.id
-        self._rows[kind][key] = row
+        rows = self._rows[kind]
         self._journaled.add(key)
-        self._journal.append((kind, key, None))
+        self._journal.append((kind, key, rows.get(key)))
+        rows[key] = row
         self._written[kind].add(key)
         # An event that waited was applied before, as far as it went then: its row may be there.
         if self.only is None:
@@ -202,10 +203,13 @@ class Book:
     def undo(self) -> None:
         """Everything is again as it was when the event began."""
         for kind, key, before in reversed(self._journal):
-            self._rows[kind][key] = before
-            if before is None:
-                self._written[kind].discard(key)
-                self._new.discard(key)
+            if before is not None:
+                self._rows[kind][key] = before
+                continue
+            # Nobody looked whether the table has it.
+            self._rows[kind].pop(key, None)
+            self._written[kind].discard(key)
+            self._new.discard(key)
         del self.messages[self._message_count :]
         self.scratch = self._scratch_before or TransactionScratch()
 

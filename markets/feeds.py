@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from markets.amm import prices
+from markets.amm import weights
 from markets.rows import Trade as TradeRow
 
 
@@ -25,8 +25,10 @@ def wire_price(price: Fraction) -> float:
 
 def wire_prices(reserves: Sequence[int] | None) -> list[float] | None:
     """Each outcome's price as JSON numbers; None without liquidity."""
-    exact = prices(reserves) if reserves else None
-    return [wire_price(price) for price in exact] if exact else None
+    each = weights(reserves) if reserves else []
+    total = sum(each)
+    # As `prices` does it, without bringing fractions to their lowest terms: Python rounds a quotient of ints once.
+    return [weight / total for weight in each] if total else None
 
 
 def price_update(market_id: str, reserves: Sequence[int], timestamp: int) -> dict[str, Any]:
@@ -72,4 +74,4 @@ def trade_reverted(row: TradeRow) -> dict[str, Any]:
 
 def trade_price(collateral_amount: int, amount: int) -> float | None:
     """Collateral per outcome token; None where no outcome token moved."""
-    return wire_price(Fraction(collateral_amount, amount)) if amount else None
+    return collateral_amount / amount if amount else None

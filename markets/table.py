@@ -162,7 +162,8 @@ class Table:
         if len(rows) > FEW:
             incoming = f"incoming_{self.name}"
             with connection.cursor() as cursor:
-                cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS {incoming} (LIKE {self.name}) ON COMMIT DELETE ROWS")
+                columns = f"(LIKE {self.name} INCLUDING DEFAULTS)"  # of columns that are not written
+                cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS {incoming} {columns} ON COMMIT DELETE ROWS")
                 cursor.execute(f"TRUNCATE {incoming}")  # of an earlier write in this transaction
                 self._copy(incoming, rows)
                 cursor.execute(

@@ -59,19 +59,16 @@ def proposal_disputed(
 
 def vote_committed(book: Book, at: LogPosition, question_id: str, voter: str, commit_hash: str) -> None:
     question = _stepped(book, at, question_id, "VoteCommitted")
-    vote = book.get(Vote, _vote_id(question, voter))
+    vote_id = _vote_id(question, voter)
+    vote = book.get(Vote, vote_id)
     if vote is None:
         vote = Vote(
-            id=_vote_id(question, voter),
-            question_id=question_id,
-            voter=voter,
-            commit_hash=commit_hash,
-            committed_at=at.timestamp,
+            id=vote_id, question_id=question_id, voter=voter, commit_hash=commit_hash, committed_at=at.timestamp
         )
         book.add(vote)
-    book.change(vote)
-    vote.commit_hash = commit_hash
-    vote.committed_at = at.timestamp
+    else:
+        book.change(vote)
+        vote.commit_hash, vote.committed_at = commit_hash, at.timestamp
 
 
 def vote_revealed(

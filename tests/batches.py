@@ -107,8 +107,8 @@ def from_scratch(chain: FakeChain, last: int, sizes: Iterator[int], finalized: I
         return database(without=FEED)
 
 
-def differences(one: Snapshot, other: Snapshot) -> dict[str, tuple[list[Any], list[Any]]]:
-    """By table, the rows that only the one and only the other has.
+def differences(one: Snapshot, other: Snapshot) -> dict[str, dict[Any, Any]]:
+    """By table and primary key, what differs: whole rows that only the one has, and columns of those that both have.
 
     Which block the checkpoint is at counts only where both know it: a reset may not, until the next batch.
     """
@@ -116,8 +116,15 @@ def differences(one: Snapshot, other: Snapshot) -> dict[str, tuple[list[Any], li
     if not all(place["block_hash"] for place in places):
         places = [place | {"block_hash": "", "block_timestamp": None} for place in places]
         one, other = one | {"checkpoint": places[:1]}, other | {"checkpoint": places[1:]}
+    return {table: _differing(rows, other[table]) for table, rows in one.items() if rows != other[table]}
+
+
+def _differing(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[Any, Any]:
+    mine, theirs = ({next(iter(row.values())): row for row in each} for each in (rows, others))
     return {
-        table: ([row for row in rows if row not in other[table]], [row for row in other[table] if row not in rows])
-        for table, rows in one.items()
-        if rows != other[table]
+        key: {name: (value, theirs[key][name]) for name, value in mine[key].items() if value != theirs[key][name]}
+        if key in mine and key in theirs
+        else (mine.get(key), theirs.get(key))
+        for key in mine.keys() | theirs.keys()
+        if mine.get(key) != theirs.get(key)
     }

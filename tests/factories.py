@@ -8,11 +8,12 @@ import hashlib
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus
+from markets import identity
 from markets.amm import liquidity
 from markets.ctf import outcome_position_ids
-from markets.identity import row_id
 from markets.models import (
     Amm,
     Checkpoint,
@@ -39,6 +40,11 @@ ORACLE = "0x" + "0a" * 20
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202edlrow\u202c \"'&amp; {{ 7*7 }} {% now %} \ufffd"
 
 _numbers = itertools.count(1)
+
+
+def row_id(kind: str, *parts: object) -> UUID:
+    """The id that a row of this kind has, as the models hold it."""
+    return UUID(identity.row_id(kind, *parts))
 
 
 def hex_id(kind: str, number: int | None = None, *, byte_length: int = 32) -> str:

@@ -181,6 +181,7 @@ class FakeChain:
             del self.blocks[orphans[0].number :]
             assert self.head.hash == orphans[0].parent_hash
             self.blocks += orphans
+            self.branch += 1  # what is mined on top is new
 
 
 def bloom_of(logs: Iterable[FakeLog]) -> str:

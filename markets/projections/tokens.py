@@ -205,7 +205,7 @@ def payout_redeemed(
         raise ApplyError(f"{redeemer} redeems from {market.market_id}, which is not resolved")
     for sequence, ((market_id, outcome), change) in enumerate(_moved(moved)):
         paid = None
-        if market is not None and market.payouts is not None and market_id == market.market_id:
+        if change < 0 and market is not None and market.payouts is not None and market_id == market.market_id:
             paid = -change * market.payouts[outcome] // sum(market.payouts)
         entry: dict[str, Any] = {
             "market_id": market_id,

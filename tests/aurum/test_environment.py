@@ -397,7 +397,7 @@ def test_defaults_by_environment(where: str, level: str, origin: str) -> None:
     assert start(variables, shown).stdout == f"{where} {level} {origin}\n"
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7"])  # noqa: S104
 def test_metrics_are_off_and_nobody_elses_even_where_the_server_is(host: str) -> None:
     shown = "settings.HOST, settings.METRICS_ENABLED, settings.METRICS_HOST, settings.METRICS_PORT"
     assert start(PRODUCTION | {"HOST": host}, shown).stdout == f"{host} False 127.0.0.1 9090\n"

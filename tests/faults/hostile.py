@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from markets.ctf import collection_id, outcome_position_ids, position_id
-from tests.fakes import FakeLog
+from tests.fakes import FakeLog, Transaction
 from tests.faults.world import (
     ACTIONS,
     AURUM_ORACLE,
@@ -90,6 +90,10 @@ class HostileWorld(World):
     uneven: set[str] = field(default_factory=set)
     collaterals: dict[str, str] = field(default_factory=dict)
     resolved: dict[str, list[int]] = field(default_factory=dict)  # payouts by condition
+
+    def block(self) -> list[Transaction]:
+        """The transactions of one block: more of them than World has."""
+        return [logs for _ in range(self.dice.choice([0, 1, 2, 3, 5])) if (logs := self.transaction())]
 
     def transaction(self) -> list[FakeLog]:
         """One transaction: up to three actions."""

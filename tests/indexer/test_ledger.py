@@ -10,7 +10,7 @@ from indexer.leadership import Leadership
 from indexer.models import IndexedEvent, WaitingEvent
 from indexer.rpc import Rpc
 from indexer.runner import Deployment, Runner
-from markets.models import Amm, Checkpoint, Market, Position
+from markets.models import Amm, Checkpoint, HistoryEntry, Market, Position
 from tests.batches import LEDGER, append, differences, empty
 from tests.fakes import FakeChain, FakeLog, FakeNode
 from tests.faults.hostile import ANNOUNCED, SHARES, hostile_world
@@ -118,3 +118,41 @@ def test_an_event_that_failed_for_one_market_stays_failed(
     before = database()
     LEDGER.replay()
     assert differences(database(), before) == {}
+
+
+# --- marks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("sizes", [[1, 1, 1], [2, 1], [1, 2], [3]])
+@pytest.mark.parametrize("finalized", [0, 3])
+def test_a_mark_says_what_was_wrong_then_whatever_later_blocks_bring(sizes: list[int], finalized: int) -> None:
+    """A redemption before the resolution that comes in the next block."""
+    chain, world = FakeChain(), hostile_world(1)
+    blocks = ([world.create_market()], [world.early_redemption()], [world.resolve()])
+    for transactions in blocks:
+        chain.append(transactions)
+    empty()
+    for size in sizes:
+        append(chain, size, finalized=finalized)
+    assert Market.objects.get().suspect_reason.endswith(f": {USERS[0]} redeems, and no event resolves the market")
+    before = database()
+    LEDGER.replay()
+    assert differences(database(), before) == {}
+
+
+# --- history ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_tokens_that_came_in_a_redemption_cost_nothing() -> None:
+    """A wallet that is called while its tokens are made redeems others before the split is emitted."""
+    chain, world = FakeChain(), hostile_world(1)
+    for transactions in ([world.create_market()], [world.resolve()]):
+        chain.append(transactions)
+    minted = world._sets("PositionSplit", world.markets[0], USERS[0], 1000)[0]
+    chain.append([[minted, world._redemption(world.markets[0], USERS[0], 0)]])
+    empty()
+    append(chain, 3, finalized=0)
+    entries = list(HistoryEntry.objects.order_by("sequence").values_list("type", "amount", "collateral_amount"))
+    assert entries == [("split", 1000, None)] * world.markets[0].outcomes

@@ -7,6 +7,7 @@ import pytest
 from web3 import Web3
 
 from indexer.devchain.actions import Actions, Call
+from indexer.devchain.actions import Market as ChainMarket
 from indexer.devchain.bots import Bots
 from indexer.devchain.deploy import Deployment, artifact
 from indexer.models import IndexedEvent, IndexerStatus, UndoImage
@@ -56,17 +57,68 @@ def live(seed: int, steps: int) -> Callable[[Actions], object]:
     return body
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 5, 8, 13, 21, 34, 55, 63])
-def test_every_depth_to_the_finality_window(settled: Actions, depth: int) -> None:
-    market = settled.deploy_amm(settled.create_market("Orphaned?"))
-    for amount in range(depth):
-        settled.buy(market, amount % 2, 1_000 + amount, sender=settled.accounts[1])
-    sync(settled.deployment)
-    settled.request("anvil_reorg", depth, [])
-    sync(settled.deployment)
-    assert Truth(settled.w3, settled.deployment).differences() == []
-    assert Checkpoint.objects.get().block_number == settled.w3.eth.block_number
-    assert_equals_fresh_sync(settled.deployment)
+@pytest.fixture
+def traded(settled: Actions) -> tuple[Actions, ChainMarket]:
+    """A market in which two accounts have traded, so that each further trade is one transaction, and one block."""
+    market = settled.deploy_amm(settled.create_market("Traded?"))
+    for account in settled.accounts[1:3]:
+        settled.mint_collateral(account, 10**12)
+        settled.buy(market, 0, 1_000, sender=account)
+    return settled, market
+
+
+def grow(actions: Actions, market: ChainMarket, *, blocks: int, places: set[int], trader: int) -> None:
+    """Mines blocks, of which those at the places are trades."""
+    last = -1
+    for place in sorted(places):
+        if place - last > 1:
+            actions.request("anvil_mine", hex(place - last - 1))
+        actions.buy(market, place % 2, 1_000 + place, sender=actions.accounts[trader])
+        last = place
+    if blocks - last > 1:
+        actions.request("anvil_mine", hex(blocks - last - 1))
+
+
+def test_every_depth_of_the_finality_window(traded: tuple[Actions, ChainMarket]) -> None:
+    """One chain, from which 1 to 64 blocks are taken: each time a trade stays right below, and others are gone."""
+    actions, market = traded
+    for depth in range(1, FINAL + 1):
+        grow(actions, market, blocks=depth + 1, places={0, 1, (depth + 1) // 2, depth}, trader=1)
+        sync(actions.deployment)
+        head, stored = actions.w3.eth.block_number, Trade.objects.count()
+        assert Checkpoint.objects.get().finalized_block == head - FINAL
+        actions.request("anvil_reorg", depth, [])
+        assert actions.w3.eth.block_number == head
+        sync(actions.deployment)
+        status = IndexerStatus.objects.get()
+        assert (status.reorganisations, status.last_reorganisation_depth) == (depth, depth)
+        assert stored - Trade.objects.count() == min(depth, 3), depth
+        assert Checkpoint.objects.get().block_hash == actions.w3.eth.get_block(head)["hash"].to_0x_hex(), depth
+        if depth % 8 in (0, 1):
+            assert Truth(actions.w3, actions.deployment).differences() == [], depth
+    assert_equals_fresh_sync(actions.deployment)
+
+
+def test_a_rollback_that_grows_longer_than_before(traded: tuple[Actions, ChainMarket]) -> None:
+    """`anvil_rollback` leaves a lower head. It is waited for until the new branch is longer: then that one counts."""
+    actions, market = traded
+    for round_, (depth, looks) in enumerate([(1, True), (2, False), (9, True), (40, False), (FINAL, True)]):
+        grow(actions, market, blocks=depth + 1, places={0, 1, depth}, trader=1)
+        sync(actions.deployment)
+        head, before, trades = actions.w3.eth.block_number, database(), Trade.objects.count()
+        actions.request("anvil_rollback", depth)
+        assert actions.w3.eth.block_number == head - depth
+        if looks:
+            sync(actions.deployment)
+            assert database() == before, depth
+        grow(actions, market, blocks=depth + 2, places={depth // 2, depth + 1}, trader=2)
+        assert actions.w3.eth.block_number == head + 2
+        sync(actions.deployment, batch_size=7)
+        status = IndexerStatus.objects.get()
+        assert (status.reorganisations, status.last_reorganisation_depth) == (round_ + 1, depth)
+        assert Trade.objects.count() == trades - min(depth, 2) + 2
+        assert Truth(actions.w3, actions.deployment).differences() == [], depth
+    assert_equals_fresh_sync(actions.deployment)
 
 
 @pytest.mark.parametrize("seed", range(6))
