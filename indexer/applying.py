@@ -27,7 +27,7 @@ class Waits:
         self._contracts = contracts
         self._undo_block = undo_block
         self._new: dict[str, list[Entry]] = {}
-        self._is_empty = not WaitingEvent.objects.exists()
+        self._some_are_stored: bool | None = None  # not known yet: most blocks claim nothing
         self.claimed: dict[str, Entry] = {}
         self.in_block: list[Entry] = []  # what the current block has claimed
 
@@ -38,12 +38,13 @@ class Waits:
     def claim(self, keys: list[str]) -> list[Entry]:
         """The events that wait under these keys, in chain order, each once; they wait no more."""
         waiting = WaitingEvent.objects.filter(key__in=keys)
-        ids = [] if self._is_empty else list(waiting.values_list("id", "event_id"))
+        if self._some_are_stored is None:
+            self._some_are_stored = WaitingEvent.objects.exists()
+        ids = list(waiting.values_list("id", "event_id")) if self._some_are_stored else []
         if ids:
             events = sorted({str(event) for _, event in ids})
             if self._undo_block is not None:
-                undo.capture(self._undo_block, WaitingEvent, [str(row_id) for row_id, _ in ids])
-                undo.capture(self._undo_block, IndexedEvent, events)
+                undo.capture(self._undo_block, {WaitingEvent: [str(row_id) for row_id, _ in ids], IndexedEvent: events})
             waiting.delete()
             # An event may wait for several markets: it is one entry, which says what came of it in all.
             missing = [event for event in events if event not in self.claimed]

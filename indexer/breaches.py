@@ -94,7 +94,7 @@ def _mark_unbalanced(checkpoint: Checkpoint, touched: set[str], block_number: in
     for market_id, reason in unbalanced(touched):
         market = book.get(Market, row_id("market", market_id))
         if market is not None and market.suspect_since is None:
-            undo.capture(block_number, Market.table.model, [market.id])
+            undo.capture(block_number, {Market.table.model: [market.id]})
             book.change(market)
             market.suspect_since, market.suspect_reason = market.updated_at, reason
             requests[market_id] = RepairRequest(

@@ -81,12 +81,14 @@ class Fetcher:
         *,
         trusted_below: int | None = None,
         parent_hash: str = "",
+        head: Header | None = None,
     ) -> Batch:
         """Reads `first` to `last`: by ranges up to `trusted_below`, the height that the chain calls final, and above it
         by block hash. Everything is near the head where it is None.
 
-        `parent_hash` is the hash of `first - 1`, where it is known. Raises BranchChanged when the chain does not go on
-        from it; RpcError, MalformedAnswer or InconsistentAnswer. Nothing is kept of a failed attempt.
+        `parent_hash` is the hash of `first - 1`, where it is known. `head` is the head's header: it is not asked for
+        again where it is all there is to read. Raises BranchChanged when the chain does not go on from the parent;
+        RpcError, MalformedAnswer or InconsistentAnswer. Nothing is kept of a failed attempt.
         """
         near = first if trusted_below is None else max(first, min(trusted_below, last) + 1)
         found = _Found(contracts)
@@ -96,7 +98,10 @@ class Fetcher:
                 _check_parent(found.headers[first], parent_hash)
             self._read_far(first, near - 1, found)
         if near <= last:
-            self._read_near(near, last, found, parent_hash)
+            if head is not None and near == last == head.number and head.logs_bloom is not None:
+                self._read_near([head], found, parent_hash)
+            else:
+                self._read_near(self.rpc.linked_headers(near, last), found, parent_hash)
         return Batch(
             first=first,
             last=found.headers[last],
@@ -149,8 +154,8 @@ class Fetcher:
             first = end.number + 1
         return new
 
-    def _read_near(self, first: int, last: int, found: _Found, parent_hash: str) -> None:
-        headers = self.rpc.linked_headers(first, last)
+    def _read_near(self, headers: Sequence[Header], found: _Found, parent_hash: str) -> None:
+        first = headers[0].number
         if first - 1 in found.headers:
             if headers[0].parent_hash != found.headers[first - 1].hash:
                 raise InconsistentAnswer(f"block {first - 1} was replaced while it was read")

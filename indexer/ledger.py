@@ -162,9 +162,8 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
     record.failed += sum(not entry.row.processed for entry in entries)
     record.lap("apply")
     if undo_block is not None:
-        for kind in WRITE_ORDER:
-            if kind.table.model in PROJECTIONS:
-                undo.capture(undo_block, kind.table.model, book.changed_ids(kind))
+        kinds = [kind for kind in WRITE_ORDER if kind.table.model in PROJECTIONS]
+        undo.capture(undo_block, {kind.table.model: book.changed_ids(kind) for kind in kinds})
     EventRow.table.insert([entry.row for entry in entries if entry.is_new])
     for entry in (*entries, *waits.claimed.values()):
         if entry.has_changed:

@@ -184,8 +184,10 @@ def run_due_repairs(rpc: Rpc, ledger: Ledger, *, batch_size: int) -> bool:
     `ledger.may_write` does, and database errors.
     """
     request = _due().order_by("due_at", "id").first()
+    if request is None:
+        return False
     checkpoint = Checkpoint.objects.first()
-    if request is None or checkpoint is None or not checkpoint.block_hash:
+    if checkpoint is None or not checkpoint.block_hash:
         return False
     try:
         _step(request, checkpoint, Repairer(rpc, ledger, batch_size=batch_size))

@@ -5,6 +5,7 @@ A null block and an answer of the wrong form are failures of the endpoint, like 
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from random import Random
@@ -24,6 +25,7 @@ from indexer.chain import (
 from indexer.endpoints import (
     NULL,
     TIMEOUT,
+    Call,
     Endpoint,
     Pool,
     RpcBusy,
@@ -33,15 +35,31 @@ from indexer.endpoints import (
     RpcUnavailable,
 )
 
-__all__ = ["Rpc", "RpcBusy", "RpcError", "RpcRefused", "RpcStruggled", "RpcUnavailable"]
+__all__ = ["Rpc", "RpcBusy", "RpcError", "RpcRefused", "RpcStruggled", "RpcUnavailable", "View"]
 
 BEHIND_REST = 10.0  # seconds that an endpoint is passed over whose head is behind another's
+TAGS = ("finalized", "safe")
+UNTAGGED = 60.0  # seconds in which a tag that an endpoint refused is not asked for: it would spoil each batch
 # How clients say that the contract, not the node, refused: geth, reth and anvil, erigon, nethermind, besu.
 REVERTED = re.compile(
     r"revert|execution error|opcode|out of gas|evm error|stack (?:under|over|limit)|invalid (?:jump|code)|gas uint64",
     re.I,
 )
 REVERT_CODE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What one endpoint shows in one answer: its head, how far it calls blocks final and safe, and one more block.
+
+    The heights are None where it knows no such tag, and may be lower than before, when it is behind. `block` is None
+    where none was asked for, or its head is below it. The parts are in no order: the chain may change in between.
+    """
+
+    head: Header
+    finalized: int | None
+    safe: int | None
+    block: Header | None
 
 
 class Rpc:
@@ -63,32 +81,36 @@ class Rpc:
     ) -> None:
         self.pool = Pool(urls, pause=pause, clock=clock, random=random, timeout=timeout, observe=observe)
         self._highest = 0
-        self._tags: set[str] = set()
+        self._tags: set[str] = set()  # that some endpoint knew
+        self._untagged: dict[tuple[int, str], float] = {}  # endpoint, tag -> until when it is not asked for it
 
     def chain_id(self) -> int:
         return self.pool.attempt(
             lambda endpoint: quantity(parsed(endpoint.ask([("eth_chainId", [])])[0]), "chain id", MAX_BLOCK_NUMBER)
         )
 
-    def head(self) -> Header:
-        """The latest block, of the endpoint that is furthest where the preferred one is behind what was seen before.
+    def look(self, number: int | None = None) -> View:
+        """The chain as it is now, and its block `number`: in one request, as each new block waits for it.
 
-        It may still be lower than before, when every node is stale, or the chain was rolled back: that alone is no
-        reorganisation.
+        It is the view of the endpoint that is furthest where the preferred one is behind what was seen before. Its head
+        may still be lower than before, when every node is stale, or the chain was rolled back: that alone is no
+        reorganisation. A node that knew a tag once and does not now is at fault: RpcError, MalformedAnswer; and so is
+        one without a block that is below its head.
         """
-        found: list[tuple[Header, Endpoint]] = [self.pool.attempt(lambda endpoint: (_latest(endpoint), endpoint))]
-        if found[0][0].number < self._highest:
+        work = partial(self._look, number)
+        found: list[tuple[View, Endpoint]] = [self.pool.attempt(lambda endpoint: (work(endpoint), endpoint))]
+        if found[0][0].head.number < self._highest:
             for other in self.pool.others(found[0][1]):
                 try:
-                    found.append((_latest(other), other))
+                    found.append((work(other), other))
                 except (RpcError, MalformedAnswer) as error:
                     other.failed(error)
-        head = max((header for header, _ in found), key=lambda header: header.number)
-        for header, endpoint in found:
-            if header.number < head.number:
-                endpoint.rest(BEHIND_REST, f"its head is {header.number} where another's is {head.number}")
-        self._highest = head.number
-        return head
+        furthest = max((view for view, _ in found), key=lambda view: view.head.number)
+        self._highest = furthest.head.number
+        for view, endpoint in found:
+            if view.head.number < self._highest:
+                endpoint.rest(BEHIND_REST, f"its head is {view.head.number} where another's is {self._highest}")
+        return furthest
 
     def header(self, number: int) -> Header:
         return self.headers([number])[number]
@@ -101,14 +123,6 @@ class Rpc:
         """The headers of consecutive blocks, each the parent of the next. Raises InconsistentAnswer where it is not."""
         return self.pool.attempt(partial(_linked_headers, first, last))
 
-    def tagged_block(self, tag: str) -> int | None:
-        """The height of `safe` or `finalized`; None where the nodes know no such tag.
-
-        A node that knew it once and does not now is at fault: RpcError, MalformedAnswer. The height may be lower than
-        before, when a node is behind.
-        """
-        return self.pool.attempt(partial(self._tagged, tag))
-
     def eth_call(self, to: str, data: str, block: str = "latest") -> bytes | None:
         """What a contract answers; None where it reverts. Raises RpcRefused where the node itself refuses."""
         return self.pool.attempt(partial(_called, [{"to": to, "data": data}, block]), opinions=2)
@@ -117,19 +131,41 @@ class Rpc:
         """What is known of each endpoint, in the order of the setting: see Endpoint.health."""
         return [endpoint.health() for endpoint in self.pool.endpoints]
 
-    def _tagged(self, tag: str, endpoint: Endpoint) -> int | None:
+    def _look(self, number: int | None, endpoint: Endpoint) -> View:
+        tags = [tag for tag in TAGS if self._may_know(tag, endpoint)]
+        names = ["latest", *tags, *([] if number is None else [hex(number)])]
         try:
-            answer = endpoint.ask([("eth_getBlockByNumber", [tag, False])])[0]
-            number = None if answer == NULL else Header.from_json(answer).number
+            answers = dict(zip(names, endpoint.ask([_block_call(name) for name in names]), strict=True))
+        except RpcRefused:  # one of them, which spoils the batch
+            answers = {name: self._asked_alone(name, endpoint) for name in names}
+        head = Header.from_json(answers["latest"])
+        heights = [self._height(tag, answers.get(tag, NULL), endpoint) for tag in TAGS]
+        block = None
+        if number is not None and number <= head.number:
+            block = read_header(answers[hex(number)], number, endpoint.host)
+        return View(head=head, finalized=heights[0], safe=heights[1], block=block)
+
+    def _may_know(self, tag: str, endpoint: Endpoint) -> bool:
+        return tag in self._tags or self.pool.clock() >= self._untagged.get((id(endpoint), tag), 0.0)
+
+    def _asked_alone(self, name: str, endpoint: Endpoint) -> bytes:
+        """A refusal is null, but not of what every node must have."""
+        try:
+            return endpoint.ask([_block_call(name)])[0]
         except RpcRefused:
-            if tag in self._tags:
+            if name == "latest" or name in self._tags:
                 raise
-            return None
-        if number is not None:
+            if name in TAGS:
+                self._untagged[id(endpoint), name] = self.pool.clock() + UNTAGGED
+            return NULL
+
+    def _height(self, tag: str, answer: bytes, endpoint: Endpoint) -> int | None:
+        if answer != NULL:
             self._tags.add(tag)
-        elif tag in self._tags:
+            return Header.from_json(answer).number
+        if tag in self._tags:
             raise MalformedAnswer(f"{endpoint.host}: no {tag} block, which there was before")
-        return number
+        return None
 
 
 def read_header(answer: bytes, number: int, host: str) -> Header:
@@ -142,8 +178,13 @@ def read_header(answer: bytes, number: int, host: str) -> Header:
     return header
 
 
+def _block_call(name: str) -> Call:
+    """A header by its tag, or its height in hex."""
+    return "eth_getBlockByNumber", [name, False]
+
+
 def _headers(numbers: Sequence[int], endpoint: Endpoint) -> dict[int, Header]:
-    answers = endpoint.ask([("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
+    answers = endpoint.ask([_block_call(hex(number)) for number in numbers])
     return {number: read_header(answer, number, endpoint.host) for number, answer in zip(numbers, answers, strict=True)}
 
 
@@ -155,10 +196,6 @@ def _linked_headers(first: int, last: int, endpoint: Endpoint) -> list[Header]:
         if header.parent_hash != parent.hash:
             raise InconsistentAnswer(f"{endpoint.host}: block {parent.number} is not the parent of {header.number}")
     return headers
-
-
-def _latest(endpoint: Endpoint) -> Header:
-    return Header.from_json(endpoint.ask([("eth_getBlockByNumber", ["latest", False])])[0])
 
 
 def _called(params: list[Any], endpoint: Endpoint) -> bytes | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 from django.db import close_old_connections, transaction
 
@@ -23,7 +24,7 @@ from indexer.ledger import CheckpointMoved, Ledger, known_amms, known_blocks
 from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.reorg import BelowFinality, find_fork
 from indexer.repair import run_due_repairs
-from indexer.rpc import Rpc, RpcError
+from indexer.rpc import Rpc, RpcError, View
 from markets.models import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,10 @@ class Runner:
     patience: float = 120.0  # a one-time sync gives up after this long without a commit
     # What is known at a checkpoint, so that it is not asked for before each batch.
     _known: tuple[tuple[int, str], Contracts] | None = None
+    # Where the last sync ended, if it ended well: nobody else moves it, and a commit that follows on it shows that.
+    _reached: Checkpoint | None = None
+    # The final and the safe height when the stored chain was last seen to be the node's.
+    _final: tuple[int, int] | None = None
     _heartbeat: Heartbeat = field(init=False)
     _fetcher: Fetcher = field(init=False)
     _ahead: ReadAhead = field(init=False)
@@ -138,21 +143,26 @@ class Runner:
     def _sync(self) -> bool:
         """Commits batches until the checkpoint is the head; true when that is also `to_block`."""
         close_old_connections()
-        if not self.leadership.held and not self.leadership.acquire(self.stop):
-            return False
-        checkpoint = self._checkpoint()
+        if not self.leadership.held:
+            self._reached = None
+            if not self.leadership.acquire(self.stop):
+                return False
+        checkpoint, self._reached = self._reached or self._checkpoint(), None
         if self.from_block is not None:
             self._ledger().reset(max(self.from_block, checkpoint.start_block) - 1)
             checkpoint, self.from_block = Checkpoint.objects.get(), None
         first = checkpoint.block_number + 1
         while not self.stop.is_set():
-            head = self.rpc.head()
+            view = self.rpc.look(checkpoint.block_number if checkpoint.block_hash else None)
+            head = view.head
             target = head.number if self.to_block is None else min(head.number, self.to_block)
-            # Asked before the look at the branch: what was final then is on the branch that is found to be ours.
-            finality = self._finality(head)
-            fork = self._fork(checkpoint, head)
+            fork = self._fork(checkpoint, view)
             if fork is None:
-                self._raise_finality(checkpoint, *finality)
+                # What was final before the look at the branch is on the branch that is found to be ours.
+                final, self._final = self._final, self._finality(view)
+                if final is None:
+                    continue
+                self._raise_finality(checkpoint, *final)
                 if target != checkpoint.block_number + 1:  # at the head, nothing comes before the block
                     self._report(head, checkpoint)
                 if target <= checkpoint.block_number:
@@ -166,20 +176,22 @@ class Runner:
                 checkpoint = Checkpoint.objects.get()
             self.progress.report(checkpoint.block_number + 1 - first, target + 1 - first, checkpoint.event_count)
         self.progress.finish()
+        # Before the first block nothing but the look at the genesis ties the node to the database.
+        self._reached = checkpoint if checkpoint.block_hash else None
         return self.to_block is not None and checkpoint.block_number >= self.to_block
 
     def _advance(self, checkpoint: Checkpoint, fork: Header | None, target: int, head: Header) -> Checkpoint:
         """One batch behind the checkpoint; behind `fork`, where the chain parted: it replaces what stands above."""
         record = BatchRecord()
         if fork is None:
-            batch = self._fetch(checkpoint, checkpoint.block_number + 1, target, checkpoint.block_hash)
+            batch = self._fetch(checkpoint, checkpoint.block_number + 1, target, checkpoint.block_hash, head)
             record.lap("fetch")
             checkpoint = self._ledger(record).append(batch, after=checkpoint)
             self._known = (checkpoint.block_number, checkpoint.block_hash), batch.contracts
             self._committed(batch, record, head)
             return checkpoint
         # First the replacement, then the swap: what was deleted from the node can't be read again.
-        batch = self._fetch(checkpoint, fork.number + 1, target, fork.hash)
+        batch = self._fetch(checkpoint, fork.number + 1, target, fork.hash, head)
         record.lap("fetch")
         replaced = checkpoint.block_number - fork.number
         logger.warning("reorganisation: %d blocks above %d are replaced", replaced, fork.number)
@@ -199,7 +211,7 @@ class Runner:
             record=record or BatchRecord(),
         )
 
-    def _fetch(self, checkpoint: Checkpoint, first: int, target: int, parent_hash: str) -> Batch:
+    def _fetch(self, checkpoint: Checkpoint, first: int, target: int, parent_hash: str, head: Header) -> Batch:
         """The batch behind the block with `parent_hash`, with what must be asked of contracts before it is applied.
 
         It has final blocks or others, never both: those are read ahead, these as they are now.
@@ -210,23 +222,26 @@ class Runner:
             batch = self._ahead.read(first, final, contracts, parent_hash=parent_hash)
         else:
             last = min(max(first, checkpoint.block_number + 1) + self.batch_size - 1, target)
-            batch = self._fetcher.fetch(first, last, contracts, trusted_below=first - 1, parent_hash=parent_hash)
+            batch = self._fetcher.fetch(
+                first, last, contracts, trusted_below=first - 1, parent_hash=parent_hash, head=head
+            )
         markets = created_markets(batch)
         learn_collateral(self.rpc, markets)
         self._learner.learn(markets)
         return batch
 
-    def _fork(self, checkpoint: Checkpoint, head: Header) -> Header | None:
-        """Where the chain parted from what is stored; None where it did not. Raises BelowFinality.
+    def _fork(self, checkpoint: Checkpoint, view: View) -> Header | None:
+        """Where the chain parted from what is stored; None where it did not. Raises BelowFinality, WrongChain.
 
         A head below the checkpoint is a node that is behind, as long as it has none of the stored blocks otherwise.
         """
         if not checkpoint.block_hash:
             return None
-        if head.number >= checkpoint.block_number:
-            if self.rpc.header(checkpoint.block_number).hash == checkpoint.block_hash:
-                return None
-        elif head.number < checkpoint.start_block:
+        if view.block is not None and view.block.hash == checkpoint.block_hash:
+            return None
+        self._check_deployment(checkpoint)
+        head = view.head
+        if head.number < checkpoint.start_block:
             return None
         stored = {number: hash_ for number, hash_ in known_blocks(checkpoint).items() if number <= head.number}
         if head.number < checkpoint.block_number and not self._has_replaced(stored):
@@ -247,25 +262,30 @@ class Runner:
 
     def _checkpoint(self) -> Checkpoint:
         """The stored checkpoint, made on the first run. Raises WrongChain where it is another deployment's."""
+        expected = self._expected()
+        start = self.deployment.start_block
+        defaults = expected | {"start_block": start, "block_number": start - 1}
+        checkpoint, is_new = Checkpoint.objects.get_or_create(id=1, defaults=defaults)
+        if not is_new:
+            self._check_deployment(checkpoint, expected)
+        return checkpoint
+
+    def _expected(self) -> dict[str, Any]:
+        """What the checkpoint must say of the node's chain and the deployment. Raises WrongChain."""
         chain_id = self.rpc.chain_id()
         if chain_id != self.deployment.chain_id:
             raise WrongChain(f"CHAIN_ID is {self.deployment.chain_id}, but the node is on chain {chain_id}")
-        genesis = self.rpc.header(0).hash
-        expected = {
-            "chain_id": chain_id,
-            "genesis_hash": genesis,
-            "contracts": {name: address for address, name in self.deployment.contracts.fixed.items()},
-        }
-        start = self.deployment.start_block
-        defaults = expected | {"start_block": start, "block_number": start - 1}
-        checkpoint, _ = Checkpoint.objects.get_or_create(id=1, defaults=defaults)
-        for name, value in expected.items():
+        contracts = {name: address for address, name in self.deployment.contracts.fixed.items()}
+        return {"chain_id": chain_id, "genesis_hash": self.rpc.header(0).hash, "contracts": contracts}
+
+    def _check_deployment(self, checkpoint: Checkpoint, expected: dict[str, Any] | None = None) -> None:
+        """Raises WrongChain where the checkpoint is another deployment's. Asks the node, unless `expected` is given."""
+        for name, value in (expected or self._expected()).items():
             if getattr(checkpoint, name) != value:
                 raise WrongChain(
                     f"the database was indexed with {name} {getattr(checkpoint, name)}, now it is {value}; "
                     "use a database of its own for each deployment"
                 )
-        return checkpoint
 
     def _contracts(self, first: int, parent_hash: str) -> Contracts:
         """The deployment's contracts, and the AMMs that its factory has announced before the block `first`."""
@@ -281,14 +301,14 @@ class Runner:
 
     # --- what it says ----------------------------------------------------------------------------------------------
 
-    def _finality(self, head: Header) -> tuple[int, int]:
+    def _finality(self, view: View) -> tuple[int, int]:
         """The final and the safe height, by the chain's tags where the node has them, else by confirmations.
 
-        Not above the head, up to which the branch is looked at: another node may be further, on another branch.
+        Not above the view's head, up to which the branch is looked at: its tags may be of another moment.
         """
-        confirmed = head.number - self.confirmations
-        tags = [self.rpc.tagged_block(tag) for tag in ("finalized", "safe")]
-        finalized, safe = (confirmed if height is None else min(height, head.number) for height in tags)
+        head = view.head.number
+        tags = (view.finalized, view.safe)
+        finalized, safe = (head - self.confirmations if height is None else min(height, head) for height in tags)
         return finalized, safe
 
     def _raise_finality(self, checkpoint: Checkpoint, finalized: int, safe: int) -> None:

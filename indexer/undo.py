@@ -4,14 +4,14 @@ A block that is not final may be replaced. What its events change is kept as it 
 block touched, and needs no inverse of any handler.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from django.db import connection, models
 
 from indexer.models import UndoImage
 
-CAPTURE = """
-    INSERT INTO undo_images (block_number, table_name, row_id, image)
+CAPTURE = "INSERT INTO undo_images (block_number, table_name, row_id, image) "
+IMAGES = """
     SELECT %s, %s, touched.id, to_jsonb(before)
     FROM unnest(%s::uuid[]) AS touched(id) LEFT JOIN {table} before ON before.id = touched.id
 """
@@ -33,13 +33,19 @@ RESTORE = """
 """
 
 
-def capture(block_number: int, model: type[models.Model], ids: Iterable[str]) -> None:
-    """Keeps these rows as they are now, before `block_number` changes, makes or deletes them."""
-    ids = list(ids)
-    if ids:
-        table = model._meta.db_table
+def capture(block_number: int, touched: Mapping[type[models.Model], Collection[str]]) -> None:
+    """Keeps rows, by their ids, as they are now, before `block_number` changes, makes or deletes them: one statement,
+    as each new block waits for it."""
+    images, parameters = [], []
+    for model, ids in touched.items():
+        if ids:
+            table = model._meta.db_table
+            images.append(IMAGES.format(table=table))
+            # The ids as one text: psycopg takes ten times as long to write an array of texts.
+            parameters += [block_number, table, f"{{{','.join(ids)}}}"]
+    if images:
         with connection.cursor() as cursor:
-            cursor.execute(CAPTURE.format(table=table), [block_number, table, ids])
+            cursor.execute(CAPTURE + " UNION ALL ".join(images), parameters)
 
 
 def restore(above: int, tables: Iterable[type[models.Model]]) -> None:

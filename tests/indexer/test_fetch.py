@@ -457,7 +457,7 @@ def test_an_orphan_of_a_real_node(chain_of_anvil: tuple[Web3, Contracts], clock:
     before = {number: rpc.header(number) for number in range(last - 3, last + 1)}
     fetcher = Fetcher(rpc, span=1000)
     w3.provider.make_request("anvil_reorg", [2, []])
-    assert rpc.head().number == last
+    assert rpc.look().head.number == last
     w3.provider.make_request("evm_mine", [])
     with pytest.raises(BranchChanged):
         fetcher.fetch(last + 1, last + 1, contracts, parent_hash=before[last].hash)

@@ -47,7 +47,7 @@ def index_without(chain: Deployment, left_out: Callable[[str, Log], bool]) -> li
     checkpoint = Checkpoint.objects.get()
     rpc = Rpc([chain.rpc_url], pause=lambda seconds: None)
     known = contracts(chain).with_amms(frozenset(Amm.objects.values_list("address", flat=True)))
-    head = rpc.head().number
+    head = rpc.look().head.number
     batch = Fetcher(rpc, span=1000).fetch(checkpoint.block_number + 1, head, known)
     names = {log: _name(log, batch) for log in batch.logs}
     missing = [log for log in batch.logs if left_out(names[log], log)]

@@ -72,12 +72,14 @@ def hosts_asked(rpc: Rpc) -> list[bool]:
 def test_what_it_asks(chain: FakeChain, node: FakeNode, clock: Clock) -> None:
     rpc = make_rpc(clock, node)
     assert rpc.chain_id() == 31337
-    assert (rpc.head().number, rpc.head().hash) == (30, chain.head.hash)
+    view = rpc.look(7)
+    assert (view.head.number, view.head.hash, view.finalized, view.safe) == (30, chain.head.hash, 22, 26)
+    assert view.block == rpc.header(7)
+    assert (rpc.look().block, rpc.look(31).block) == (None, None)
     assert rpc.header(7).hash == chain.blocks[7].hash
     assert [header.number for header in rpc.headers([3, 9, 4]).values()] == [3, 9, 4]
     assert rpc.headers([]) == {}
     assert [header.hash for header in rpc.linked_headers(2, 30)] == [block.hash for block in chain.blocks[2:]]
-    assert (rpc.tagged_block("safe"), rpc.tagged_block("finalized")) == (26, 22)
     assert rpc.eth_call("0x" + "11" * 20, "0x") == b"\x00\xff"
     assert rpc.eth_call("0x" + "22" * 20, "0x") is None
     assert clock.pauses == []
@@ -288,42 +290,88 @@ def test_a_limit_of_time_is_waited_out(node: FakeNode, clock: Clock, message: st
 
 def test_a_stale_endpoint_is_passed_over(chain: FakeChain, node: FakeNode, second: FakeNode, clock: Clock) -> None:
     rpc = make_rpc(clock, node, second)
-    assert rpc.head().number == 30
+    assert rpc.look().head.number == 30
     node.lag = 7
-    assert rpc.head().number == 30
+    assert rpc.look().head.number == 30
     before = node.posts
     chain.mine(1)
-    assert (rpc.head().number, rpc.header(31).number) == (31, 31)
+    assert (rpc.look(31).head.number, rpc.header(31).number) == (31, 31)
     assert node.posts == before
     assert "its head is 23 where another's is 30" in rpc.health()[0]["last_error"]
     node.lag = 0
     clock.now += 11
-    assert rpc.head().number == 31
+    assert rpc.look().head.number == 31
     assert node.posts == before + 1
 
 
 def test_a_head_that_goes_back_everywhere_is_told(chain: FakeChain, node: FakeNode, clock: Clock) -> None:
     rpc = make_rpc(clock, node)
-    assert rpc.head().number == 30
+    assert rpc.look().head.number == 30
     chain.rollback(4)
-    assert rpc.head().number == 26
+    assert rpc.look().head.number == 26
     assert hosts_asked(rpc) == [True]
 
 
-def test_a_node_without_tags(node: FakeNode, clock: Clock) -> None:
+def test_the_view_of_the_furthest_endpoint_is_of_that_one_alone(
+    chain: FakeChain, node: FakeNode, second: FakeNode, clock: Clock
+) -> None:
+    rpc = make_rpc(clock, node, second)
+    rpc.look()
+    node.lag = 7
+    view = rpc.look(25)
+    assert (view.head.number, view.finalized, view.safe) == (30, 22, 26)
+    assert view.block == rpc.header(25)
+
+
+def test_a_look_is_one_request(node: FakeNode, clock: Clock) -> None:
+    make_rpc(clock, node).look(7)
+    assert (node.posts, node.requests["eth_getBlockByNumber"]) == (1, 4)
+
+
+def test_a_node_without_tags_is_seldom_asked_for_them(node: FakeNode, clock: Clock) -> None:
     node.tags = False
     rpc = make_rpc(clock, node)
-    assert (rpc.tagged_block("safe"), rpc.tagged_block("finalized")) == (None, None)
+    views = [rpc.look(7)]
+    posts = node.posts
+    views += [rpc.look(7) for _ in range(10)]
+    assert node.posts == posts + 10
+    assert {(view.head.number, view.finalized, view.safe, view.block) for view in views} == {
+        (30, None, None, rpc.header(7))
+    }
     assert hosts_asked(rpc) == [True]
+    node.tags = True
+    clock.now += 60
+    assert (rpc.look().finalized, rpc.look().safe) == (22, 26)
+
+
+def test_a_node_without_tags_and_batches(node: FakeNode, clock: Clock) -> None:
+    node.tags, node.limits.batch = False, 1
+    view = make_rpc(clock, node).look(7)
+    assert (view.head.number, view.finalized, view.safe) == (30, None, None)
+    assert view.block is not None
 
 
 @pytest.mark.parametrize("fault", ["null_block", "internal_error"])
-def test_a_tag_that_was_there_is_not_unlearnt(node: FakeNode, clock: Clock, fault: str) -> None:
-    rpc = make_rpc(clock, node)
-    assert rpc.tagged_block("safe") == 26
-    node.fail(fault, times=100)
+def test_a_tag_that_was_there_is_not_unlearnt(
+    chain: FakeChain, node: FakeNode, second: FakeNode, clock: Clock, fault: str
+) -> None:
+    rpc = make_rpc(clock, node, second)
+    assert rpc.look().safe == 26
+    node.tags = False
+    assert (rpc.look().safe, rpc.look().finalized) == (26, 22)
+    assert hosts_asked(rpc) == [False, True]
+    second.fail(fault, times=100)
     with pytest.raises((RpcError, MalformedAnswer)):
-        rpc.tagged_block("safe")
+        rpc.look()
+
+
+def test_a_block_that_must_be_there_and_is_not(node: FakeNode, clock: Clock) -> None:
+    rpc = make_rpc(clock, node)
+    node.limits.batch = 1
+    seen = node.requests.total()
+    node.fail("null_block", times=1)
+    assert rpc.look(7).block == rpc.header(7)
+    assert node.requests.total() > seen + 4  # it was asked again
 
 
 # --- what is told about it --------------------------------------------------------------------------------------------
