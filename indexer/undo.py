@@ -36,7 +36,8 @@ RESTORE = """
 def capture(block_number: int, touched: Mapping[type[models.Model], Collection[str]]) -> None:
     """Keeps rows, by their ids, as they are now, before `block_number` changes, makes or deletes them: one statement,
     as each new block waits for it."""
-    images, parameters = [], []
+    images: list[str] = []
+    parameters: list[int | str] = []
     for model, ids in touched.items():
         if ids:
             table = model._meta.db_table
