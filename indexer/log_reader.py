@@ -71,15 +71,14 @@ class RangeReader:
 
         Raises TooManyPieces; RpcError, MalformedAnswer, of its one attempt.
         """
-        logs: list[Log] = []
+        pieces: list[RangeLogs] = []
         for _ in range(MOST_PIECES):
-            part = self._read(first, read.end.number, addresses, endpoint, read)
-            if part.logs is read.logs and part.end.number == read.end.number:
-                return part
-            logs += part.logs
-            if part.end.number == read.end.number:
-                return RangeLogs(endpoint=endpoint, end=part.end, logs=tuple(logs))
-            first = part.end.number + 1
+            piece = self._read(first, read.end.number, addresses, endpoint, read)
+            pieces.append(piece)
+            if piece.end.number == read.end.number:
+                logs = pieces[0].logs if len(pieces) == 1 else tuple([log for piece in pieces for log in piece.logs])
+                return RangeLogs(endpoint=endpoint, end=piece.end, logs=logs)
+            first = piece.end.number + 1
         raise TooManyPieces(f"{endpoint.host}: more than {MOST_PIECES} requests for logs that another gives in one")
 
     def _read(

@@ -305,9 +305,13 @@ class Runner:
     # --- what it says ----------------------------------------------------------------------------------------------
 
     def _finality(self, view: View) -> tuple[int, int]:
-        """The final and the safe height, by the chain's tags where the node has them, else by confirmations."""
-        confirmed = view.head.number - self.confirmations
-        finalized, safe = (confirmed if height is None else height for height in (view.finalized, view.safe))
+        """The final and the safe height, by the chain's tags where the node has them, else by confirmations.
+
+        Not above the view's head, up to which the branch is looked at: its tags may be of another moment.
+        """
+        head = view.head.number
+        tags = (view.finalized, view.safe)
+        finalized, safe = (head - self.confirmations if height is None else min(height, head) for height in tags)
         return finalized, safe
 
     def _raise_finality(self, checkpoint: Checkpoint, finalized: int, safe: int) -> None:

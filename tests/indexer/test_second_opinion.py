@@ -308,6 +308,20 @@ def test_one_that_needs_a_few_pieces_is_heard(
     assert quarantined(fetcher) == [True, False]
 
 
+def test_every_piece_counts(
+    chain: FakeChain,
+    honest: FakeNode,
+    node: FakeNode,
+    make_fetcher: MakeFetcher,
+) -> None:
+    """Also where the last one is as empty as the lie is."""
+    node.limits = Limits(blocks=1)
+    honest.fail("empty_logs", times=1, method="eth_getLogs")
+    fetcher = make_fetcher(honest, node)
+    assert places(fetcher.fetch(3, 5, CONTRACTS, trusted_below=100)) == expected(chain, 3, 5) != []
+    assert quarantined(fetcher) == [True, False]
+
+
 def test_one_that_is_behind_does_not_stop_the_sync(
     chain: FakeChain,
     honest: FakeNode,
