@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from time import monotonic
 
 from indexer import events, undo
 from indexer.applying import Waits
@@ -34,6 +35,7 @@ from markets.rows import Amm, Market, OutcomeToken, Position
 logger = logging.getLogger(__name__)
 
 NO_PARENT = "0x" + "00" * 32
+PAUSE = 60.0  # seconds between two looks at the sums of one market
 
 
 @dataclass(slots=True)
@@ -68,30 +70,24 @@ def mark_breaches(
     return found
 
 
-def settle(checkpoint: Checkpoint, found: Found, *, block_number: int) -> None:
-    """Ends a batch up to `block_number` whose rows are written: compares sums of touched markets, asks for repairs."""
-    requests = [
-        RepairRequest(
-            from_block=breach.from_block,
-            to_block=block_number,
-            market_id=breach.market_id,
-            reason=breach.reason,
-        )
-        for breach in found.breaches
-    ]
-    if found.touched:
-        requests += _mark_unbalanced(checkpoint, found.touched, block_number)
-    for request in requests:
-        logger.error(
-            "market %s is suspect: %s", request.market_id, request.reason, extra={"marketId": request.market_id}
-        )
-    RepairRequest.objects.bulk_create(requests)
+def ask_for_repairs(breaches: Iterable[Breach], *, block_number: int) -> None:
+    """Of what the batch up to `block_number` found, whose rows are written."""
+    _store(
+        [
+            RepairRequest(
+                from_block=breach.from_block, to_block=block_number, market_id=breach.market_id, reason=breach.reason
+            )
+            for breach in breaches
+        ]
+    )
 
 
-def _mark_unbalanced(checkpoint: Checkpoint, touched: set[str], block_number: int) -> list[RepairRequest]:
+def mark_unbalanced(checkpoint: Checkpoint, market_ids: Iterable[str]) -> None:
+    """Compares the sums of stored markets, marks those that differ, and asks for their repair. Call as the writer."""
+    block_number = checkpoint.block_number
     book = Book(checkpoint.finality, StoredPositionIds(), amms=())
     requests = {}
-    for market_id, reason in unbalanced(touched):
+    for market_id, reason in unbalanced(market_ids):
         market = book.get(Market, row_id("market", market_id))
         if market is not None and market.suspect_since is None:
             undo.capture(block_number, {Market.table.model: [market.id]})
@@ -101,7 +97,38 @@ def _mark_unbalanced(checkpoint: Checkpoint, touched: set[str], block_number: in
                 from_block=market.block_number, to_block=block_number, market_id=market_id, reason=reason, replay=True
             )
     book.write((Market,))
-    return list(requests.values())
+    _store(list(requests.values()))
+
+
+def _store(requests: list[RepairRequest]) -> None:
+    for request in requests:
+        logger.error(
+            "market %s is suspect: %s", request.market_id, request.reason, extra={"marketId": request.market_id}
+        )
+    RepairRequest.objects.bulk_create(requests)
+
+
+class Sums:
+    """Whose sums are to be compared, which costs what a market has holders: each market that moved at once, and then
+    at most once in PAUSE seconds, however often it moves. `clock` counts seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._moved: set[str] = set()
+        self._compared: dict[str, float] = {}  # in the last PAUSE seconds: market -> when
+
+    def moved(self, market_ids: Iterable[str]) -> None:
+        self._moved.update(market_ids)
+
+    def due(self) -> set[str]:
+        """The markets whose turn it is, until they are `compared`."""
+        since = self._clock() - PAUSE
+        self._compared = {market_id: at for market_id, at in self._compared.items() if at > since}
+        return self._moved - self._compared.keys()
+
+    def compared(self, market_ids: Iterable[str]) -> None:
+        self._moved.difference_update(market_ids)
+        self._compared |= dict.fromkeys(market_ids, self._clock())
 
 
 def touched(book: Book) -> set[str]:

@@ -10,7 +10,7 @@ from django.db import models, transaction
 
 from indexer import undo
 from indexer.applying import Waits, apply_entries
-from indexer.breaches import Found, mark_breaches, settle, touched
+from indexer.breaches import Found, Sums, ask_for_repairs, mark_breaches, mark_unbalanced, touched
 from indexer.chain import Header
 from indexer.counters import BatchRecord
 from indexer.decode import Contracts
@@ -27,6 +27,7 @@ from indexer.rows import StoredLog
 from indexer.rows import WaitingEvent as WaitingRow
 from markets.book import Book
 from markets.chaintime import from_seconds
+from markets.invariants import unbalanced
 from markets.models import Channel, Checkpoint
 from markets.reverting import announce_reverted, reverted_by
 
@@ -50,12 +51,13 @@ class CheckpointMoved(Exception):
 class Ledger:
     """Writes for a deployment. `may_write` is called in each transaction, and raises where this process must not.
 
-    `record` is told what came of the events, and where the time goes.
+    `record` is told what came of the events, and where the time goes; `sums` knows which were compared when.
     """
 
     contracts: Contracts
     may_write: Callable[[], None]
     record: BatchRecord = field(default_factory=BatchRecord)
+    sums: Sums = field(default_factory=Sums)
 
     def append(self, batch: Batch, *, after: Checkpoint) -> Checkpoint:
         """Stores and applies a batch that follows `after`, and returns the new checkpoint.
@@ -64,7 +66,8 @@ class Ledger:
         """
         with transaction.atomic():
             checkpoint = self._locked(after)
-            _extend(checkpoint, batch, self.record)
+            self.sums.moved(_extend(checkpoint, batch, self.record))
+        self._compare_sums(checkpoint)
         self.record.lap("write")
         return checkpoint
 
@@ -76,7 +79,8 @@ class Ledger:
         with transaction.atomic():
             checkpoint = self._locked(after)
             rewind(checkpoint, fork)
-            _extend(checkpoint, batch, self.record)
+            self.sums.moved(_extend(checkpoint, batch, self.record))
+        self._compare_sums(checkpoint)
         self.record.lap("write")
         return checkpoint
 
@@ -106,6 +110,14 @@ class Ledger:
             for entries in _stored_blocks(contracts):
                 _apply_and_write(checkpoint, entries, contracts, self.record)
 
+    def _compare_sums(self, checkpoint: Checkpoint) -> None:
+        """Behind the commit, which nobody should wait for because a market has many holders."""
+        due = self.sums.due()
+        if due and unbalanced(due):
+            with transaction.atomic():
+                mark_unbalanced(self._locked(checkpoint), due)
+        self.sums.compared(due)
+
     def _locked(self, after: Checkpoint | None) -> Checkpoint:
         checkpoint = Checkpoint.objects.select_for_update().get()
         self.may_write()
@@ -117,8 +129,8 @@ class Ledger:
 # --- forwards ---------------------------------------------------------------------------------------------------------
 
 
-def _extend(checkpoint: Checkpoint, batch: Batch, record: BatchRecord) -> None:
-    """Applies a batch right behind the checkpoint, and moves it."""
+def _extend(checkpoint: Checkpoint, batch: Batch, record: BatchRecord) -> set[str]:
+    """Applies a batch right behind the checkpoint, and moves it. Returns the markets whose sums are to be compared."""
     if batch.first != checkpoint.block_number + 1:
         raise ValueError(f"block {batch.first} does not follow checkpoint {checkpoint.block_number}")
     record.lap("write")  # the transaction's begin, the lock, and what a new branch takes back
@@ -131,13 +143,14 @@ def _extend(checkpoint: Checkpoint, batch: Batch, record: BatchRecord) -> None:
     # Block by block where a block may be replaced: its images must be of the moment before it.
     for _, block in groupby(entries[len(final) :], key=lambda entry: entry.at.block_number):
         found |= _apply_and_write(checkpoint, list(block), batch.contracts, record)
-    settle(checkpoint, found, block_number=batch.last.number)
+    ask_for_repairs(found.breaches, block_number=batch.last.number)
     headers = [batch.headers[number] for number in sorted({entry.at.block_number for entry in entries})]
     BlockRow.table.insert([block_row(header) for header in headers])
     undo.forget_final(checkpoint.finalized_block)
     checkpoint.event_count += len(entries)
     checkpoint.published_block = max(checkpoint.published_block, batch.last.number)
     _move(checkpoint, batch.last.number, batch.last.hash, from_seconds(batch.last.timestamp))
+    return found.touched
 
 
 def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Contracts, record: BatchRecord) -> Found:

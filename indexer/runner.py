@@ -12,6 +12,7 @@ from django.db import close_old_connections, transaction
 
 from aurum.database import DATABASE_ERRORS, passes, renew_connections
 from indexer.ahead import ReadAhead
+from indexer.breaches import Sums
 from indexer.chain import Header, MalformedAnswer
 from indexer.collateral import learn_collateral
 from indexer.counters import BatchRecord, Counters
@@ -98,6 +99,7 @@ class Runner:
     _fetcher: Fetcher = field(init=False)
     _ahead: ReadAhead = field(init=False)
     _learner: PositionIdLearner = field(init=False)
+    _sums: Sums = field(default_factory=Sums)
 
     def __post_init__(self) -> None:
         self._heartbeat = Heartbeat(self.counters, self.rpc.health)
@@ -209,6 +211,7 @@ class Runner:
             contracts=self.deployment.contracts,
             may_write=self.leadership.check_in_transaction,
             record=record or BatchRecord(),
+            sums=self._sums,
         )
 
     def _fetch(self, checkpoint: Checkpoint, first: int, target: int, parent_hash: str, head: Header) -> Batch:

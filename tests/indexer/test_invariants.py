@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from web3 import Web3
 
+from indexer.breaches import Sums
 from indexer.chain import Log
 from indexer.decode import event_class_of
 from indexer.devchain.actions import Actions
@@ -270,6 +271,26 @@ def test_rows_that_were_changed_past_the_ledger_are_noticed_when_their_market_mo
     assert Market.objects.get().suspect_since is None
     assert Truth(*chain).differences() == []
     assert_equals_fresh_sync(chain[1])
+
+
+def test_sums_are_compared_behind_the_first_move_and_then_once_in_a_while() -> None:
+    now = [0.0]
+    sums = Sums(clock=lambda: now[0])
+    sums.moved({"a", "b"})
+    assert sums.due() == {"a", "b"}
+    assert sums.due() == {"a", "b"}  # until it is done
+    sums.compared({"a", "b"})
+    for now[0] in range(1, 60):
+        sums.moved({"a"})
+        assert sums.due() == set()
+    sums.moved({"c"})
+    assert sums.due() == {"c"}
+    sums.compared({"c"})
+    now[0] = 60
+    assert sums.due() == {"a"}  # also when it does not move again
+    sums.compared({"a"})
+    now[0] = 1000
+    assert sums.due() == set()
 
 
 def test_a_mark_goes_with_the_blocks_that_made_it(
