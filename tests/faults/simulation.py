@@ -85,7 +85,7 @@ class Node(FakeNode):
     simulation: "Simulation"
 
     def _answer(self, call: dict[str, Any], fault: str | None) -> dict[str, Any]:
-        self.simulation.before_answer()
+        self.simulation.before_answer(f"{call['method']} {call['params']} {fault}")
         return super()._answer(call, fault)
 
     def _spoilt_logs(self, logs: list[dict[str, Any]], query: dict[str, Any], fault: str | None) -> Any:
@@ -124,7 +124,8 @@ class Simulation:
             node.simulation = self
             node.limits = _limits(self.dice)
             node.tags = self.dice.random() < 0.8
-        self.answers = 0
+        self.asked: list[str] = []  # ever
+        self.answers = 0  # since the process started
         self.surprises: dict[int, Callable[[], None]] = {}  # by the number of the answer before which they come
         self.last_request = 0  # the process dies behind it; 0: never
         self.falsehoods: set[tuple[str, frozenset[str] | None]] = set()
@@ -255,8 +256,9 @@ class Simulation:
         finally:
             leadership.release()
 
-    def before_answer(self) -> None:
+    def before_answer(self, question: str) -> None:
         """Called by the nodes, in the middle of a request, and of a batch of calls."""
+        self.asked.append(question)
         self.clock.pause(SECONDS_PER_REQUEST)
         self.answers += 1
         if happens := self.surprises.pop(self.answers, None):
