@@ -93,4 +93,5 @@ def test_what_became_final_while_it_looked_is_not_taken_for_final_of_its_own_bra
         assert Checkpoint.objects.get().finalized_block == 12
         runner.sync_once()
         assert Checkpoint.objects.get().block_hash == chain.head.hash
+        runner.sync_once()
         assert Checkpoint.objects.get().finalized_block == 27
