@@ -7,6 +7,7 @@ whole by their hash, and an endpoint that was wrong about them is quarantined.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from indexer.chain import InconsistentAnswer, MalformedAnswer
 from indexer.decode import TOPICS
@@ -73,11 +74,12 @@ class SecondOpinion:
                     return answer
         if read.endpoint.is_quarantined:
             raise InconsistentAnswer(f"{read.endpoint.host} was proved wrong, and no other endpoint confirms its logs")
-        return self._ask(first, read, addresses, read.endpoint, attempts=ATTEMPTS)
+        return self._pool.attempt(partial(self._ranges.read_again, first, read, addresses), opinions=2)
 
     def _ask(
         self, first: int, read: RangeLogs, addresses: Sequence[str], endpoint: Endpoint, *, attempts: int
     ) -> RangeLogs:
+        """What this one says, tried `attempts` times with pauses between. Raises as RangeReader.read_again."""
         for number in range(attempts):
             self._pool.wait_before(number)
             try:

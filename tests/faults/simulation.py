@@ -16,13 +16,15 @@ from aurum.database import connect
 from indexer.leadership import Leadership
 from indexer.rpc import Rpc
 from indexer.runner import PASSING, Deployment, Runner
-from tests.fakes import FAULTS, RANGE_REFUSALS, FakeBlock, FakeChain, FakeNode, Limits, Transaction
+from tests.fakes import ANSWER_FAULTS, FAULTS, RANGE_REFUSALS, FakeBlock, FakeChain, FakeNode, Limits, Transaction
 from tests.faults.world import CONTRACTS, World
 
 ROUNDS = 6
 WINDOW = 8  # blocks that are not final
-FAULT_RATE = 0.15  # of a node's requests, in times of trouble
+FAULT_RATES = (0.05, 0.15, 0.4)  # of a node's requests, in times of trouble
 SECONDS_PER_REQUEST = 0.5  # on the clock that the indexer sees
+OMISSIONS = ("empty_logs", "omitted_log")  # what only a second opinion can find in a range
+MOODS = (FAULTS, FAULTS, ANSWER_FAULTS, OMISSIONS)  # what a node gets wrong for a while is some of one of these
 LARGEST_ANSWER = 80  # logs: a block of the world has fewer
 
 
@@ -267,8 +269,9 @@ class Simulation:
     def trouble(self) -> None:
         """A process's life under faults, while the chain goes on; it may end anywhere."""
         for node in self.nodes:
-            faults = self.dice.sample(FAULTS, self.dice.randint(1, 10))
-            node.faults = dict.fromkeys(faults, FAULT_RATE / len(faults))
+            mood = self.dice.choice(MOODS)
+            faults = self.dice.sample(mood, self.dice.randint(1, min(10, len(mood))))
+            node.faults = dict.fromkeys(faults, self.dice.choice(FAULT_RATES) / len(faults))
         self.change_lags()
         happenings = [self.reorganise, self.reorganise, lambda: self.grow(1), lambda: self.grow(4), self.change_lags]
         self.surprises = {
@@ -300,7 +303,7 @@ class Simulation:
             runner.sync_once()
 
     def run(self) -> None:
-        self.grow(self.dice.randint(5, 40))
+        self.grow(self.dice.choice([10, 30, 60]))
         for _ in range(ROUNDS):
             self.grow(self.dice.choice([0, 1, 2, 4, 4, 12]))
             if self.dice.random() < 0.4:
