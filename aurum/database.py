@@ -1,10 +1,15 @@
-"""Direct connections to the database that Django uses, beside its pool; and which of its errors pass by themselves."""
+"""Direct connections to the database that Django uses, beside its pool; which of its errors pass by themselves; and
+statements that do not wait for each other's answers.
+"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import django.db
 import psycopg
 from django.db import connection
+from psycopg.pq import PipelineStatus
 
 # What Django gives psycopg for its own synchronous connections.
 DJANGO_ONLY = ("context", "cursor_factory", "prepare_threshold", "pool")
@@ -55,6 +60,23 @@ def limit_lock_waits(seconds: float) -> None:
     """From here on, every connection of this process gives up waiting for a lock after this long: SQLSTATE 55P03."""
     options = connection.settings_dict["OPTIONS"]
     options["options"] = f"{options.get('options', '')} -c lock_timeout={seconds * 1000:.0f}".strip()
+
+
+@contextmanager
+def pipelined() -> Iterator[None]:
+    """Sends the body's statements without a wait for each one's answer: where many small ones follow on each other,
+    waiting takes longer than they do. What they say of rows is not known in the body, and an error of one may be raised
+    by a later one, or at the end. There is no COPY, see `is_pipelined`.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
+def is_pipelined() -> bool:
+    """Whether the body of `pipelined` is running."""
+    opened = connection.connection
+    return opened is not None and opened.pgconn.pipeline_status != PipelineStatus.OFF
 
 
 def connect() -> psycopg.Connection:

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from django.db import connection, models
 
+from aurum.database import is_pipelined
 from markets.chaintime import from_seconds
 from markets.fields import HexListField, IntegerColumn, Uint256ListField
 
-FEW = 20  # rows up to which a COPY would not pay
+FEW = 20  # rows up to which a COPY would not pay; in a pipeline there is none
 CHUNK = 1000  # rows that are handed to a COPY at once
 
 T = TypeVar("T", bound="Record")
@@ -152,14 +153,14 @@ class Table:
 
     def insert(self, rows: Sequence[Record]) -> None:
         """Adds rows that are known to be new, in their order."""
-        if len(rows) > FEW:
+        if len(rows) > FEW and not is_pipelined():
             self._copy(self.name, rows)
         elif rows:
             self._insert(rows, "")
 
     def upsert(self, rows: Sequence[Record]) -> None:
         """Adds rows or replaces those with their `id`. No id may come twice."""
-        if len(rows) > FEW:
+        if len(rows) > FEW and not is_pipelined():
             incoming = f"incoming_{self.name}"
             with connection.cursor() as cursor:
                 columns = f"(LIKE {self.name} INCLUDING DEFAULTS)"  # of columns that are not written

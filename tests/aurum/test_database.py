@@ -9,10 +9,10 @@ from time import monotonic
 import django.db
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from aurum import environment
-from aurum.database import DATABASE_ERRORS, connect, passes, renew_connections
+from aurum.database import DATABASE_ERRORS, connect, is_pipelined, passes, pipelined, renew_connections
 
 PASSING = [
     "08006",  # connection failure
@@ -109,3 +109,52 @@ def test_a_silent_host_costs_seconds_and_the_next_one_is_asked(tmp_path: Path) -
     assert b"any" in heard[0]
     assert 1.9 < monotonic() - started < 3.5
     assert passes(refused.value)
+
+
+# --- pipelines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pipeline_sends_in_order_and_ends_with_what_it_did() -> None:
+    assert not is_pipelined()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE sent (number integer PRIMARY KEY)")
+    with transaction.atomic():
+        with pipelined():
+            assert is_pipelined()
+            for number in range(3):
+                with connection.cursor() as cursor:
+                    cursor.execute("INSERT INTO sent SELECT %s + count(*) * 10 FROM sent", [number])
+        assert not is_pipelined()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT array_agg(number ORDER BY number) FROM sent")
+        assert cursor.fetchone() == ([0, 11, 22],)
+
+
+def send(statement: str, *values: int) -> None:
+    """For each value, in one transaction and pipeline."""
+    with transaction.atomic(), pipelined():
+        for value in values:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, [value])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_in_a_pipeline_is_that_of_its_statement_and_nothing_is_written() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE sent (number integer PRIMARY KEY)")
+    with pytest.raises(django.db.IntegrityError):
+        send("INSERT INTO sent VALUES (%s)", 1, 2, 1, 3, 4)
+    assert not is_pipelined()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM sent")
+        assert cursor.fetchone() == (0,)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_ends_in_a_pipeline_passes_by_itself() -> None:
+    with pytest.raises(DATABASE_ERRORS) as raised:
+        send("SELECT pg_terminate_backend(pg_backend_pid()), %s", 1, 2)
+    assert isinstance(raised.value, Exception)
+    assert passes(raised.value)
+    connection.close()

@@ -1,6 +1,7 @@
 """Rows of every class through PostgreSQL and back: by INSERT and COPY, new and replaced, as Table and ORM see them."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from django.db import models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aurum.database import pipelined
 from indexer import rows as indexer_rows
 from markets import rows as market_rows
 from markets import table
@@ -207,20 +209,23 @@ def test_what_is_replaced_is_read(row_class: type[Row], few: int, monkeypatch: p
     check()
 
 
+@pytest.mark.parametrize("way", [nullcontext, pipelined])
 @pytest.mark.parametrize("count", [0, 1, FEW, FEW + 1, CHUNK, CHUNK + 1, 2 * CHUNK + 1])
-def test_as_many_rows_as_there_are(count: int) -> None:
+def test_as_many_rows_as_there_are(count: int, way: Callable[[], AbstractContextManager[None]]) -> None:
     """At the borders of INSERT, COPY and its portions. The texts end in what COPY might take for its own end."""
     rows = [
         market_rows.Channel(id=row_id("channel", number), name=f"{number}{HOSTILE[number % len(HOSTILE)]}")
         for number in range(count)
     ]
     table_ = market_rows.Channel.table
-    table_.insert(rows)
+    with way():
+        table_.insert(rows)
     assert in_order(table_.load("true")) == in_order(rows)
     for row in rows:
         row.seq += 7
-    table_.upsert(rows)
-    table_.upsert(rows[: count // 2])
+    with way():
+        table_.upsert(rows)
+        table_.upsert(rows[: count // 2])
     assert in_order(table_.stream("true", size=100)) == in_order(rows)
 
 
