@@ -31,6 +31,7 @@ MAX = 2**256 - 1
 OTHER_COLLATERAL = "0x" + "d1" * 20
 HOARDERS = ["0x" + f"{number:02x}" * 20 for number in (0xE1, 0xE2)]  # their balances may be as large as they get
 PHANTOM = "0x" + "e3" * 20  # holds nothing, ever
+LIARS = ["0x" + f"{number:02x}" * 20 for number in (0xE4, 0xE5)]  # say more than they hold; nobody else deals with them
 UNKNOWN_IDS = [0, 1, 3 * 10**70, MAX]
 
 SPLIT = (
@@ -258,6 +259,15 @@ class HostileWorld(World):
         trade = {"buyer": user, "investmentAmount": amount, "feeAmount": fee, "outcomeTokensBought": bought}
         return [*logs, log(market.amm, BOUGHT, outcomeIndex=outcome, **trade)]
 
+    def transfer(self) -> list[FakeLog] | None:
+        """As World's, with a log of its own for each id that does not go in a batch."""
+        sender, receiver = self.dice.choice(USERS), self.dice.choice(USERS)
+        held = [(id_, amount) for (user, id_), amount in self.balances.items() if user == sender and amount]
+        moves = [(id_, self.dice.randint(0, amount)) for id_, amount in self.dice.sample(held, min(3, len(held)))]
+        if self.dice.random() < 0.5:
+            return [self._move(sender, receiver, [move], batch=False) for move in moves]
+        return [self._move(sender, receiver, moves, batch=True)]
+
     def redeem(self) -> list[FakeLog] | None:
         market = self._market(resolved=True)
         if market is None or market.payouts is None:
@@ -405,10 +415,22 @@ class HostileWorld(World):
 
     def phantom(self) -> list[FakeLog]:
         """Somebody sends what nobody gave them, alone or in a batch over several markets."""
-        markets = self.dice.sample(self._used(), min(len(self._used()), self.dice.choice([1, 2, 3])))
+        used = (self.upcoming if self.dice.random() < 0.5 else None) or self._used()
+        markets = self.dice.sample(used, min(len(used), self.dice.choice([1, 1, 2, 3])))
         self.doubted |= {market.market_id for market in markets}
         ids = [self.dice.choice(market.ids) for market in markets]
         return [self.sent(PHANTOM, self.dice.choice(USERS), ids, [self.dice.choice([1, MAX]) for _ in ids])]
+
+    def half_true(self) -> list[FakeLog] | None:
+        """A batch over two markets that are not there yet, of one of which the sender has enough."""
+        if len(self.upcoming) < 2:
+            return self.prepare()
+        one, other = self.dice.sample(self.upcoming, 2)
+        self.doubted |= {one.market_id, other.market_id}
+        moves = [(one.ids[0], 5), (other.ids[-1], self.balances[LIARS[0], other.ids[-1]] + 1)]
+        self.dice.shuffle(moves)
+        made = self._sets("PositionSplit", one, LIARS[0], 5)
+        return [*made, self.sent(*LIARS, [id_ for id_, _ in moves], [amount for _, amount in moves])]
 
     def mismatched(self) -> list[FakeLog]:
         """As many ids as there are values, but for one."""
@@ -517,7 +539,8 @@ POSSIBLE_ACTIONS: tuple[Callable[[HostileWorld], list[FakeLog] | None], ...] = (
     HostileWorld.garbage,
 )
 IMPOSSIBLE_ACTIONS: tuple[Callable[[HostileWorld], list[FakeLog] | None], ...] = (
-    HostileWorld.phantom,
+    *[HostileWorld.phantom] * 2,
+    *[HostileWorld.half_true] * 2,
     HostileWorld.mismatched,
     HostileWorld.early_redemption,
     HostileWorld.unexplained,
