@@ -4,6 +4,7 @@ Only final blocks are read ahead: what is near the head must be looked at as it 
 """
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -11,6 +12,14 @@ from indexer.decode import Contracts
 from indexer.fetch import Batch, Fetcher
 
 LOGS = 5000  # in a batch, give or take: what one transaction writes best
+
+
+Spawn = Callable[[Callable[[], None]], object]
+
+
+def in_thread(work: Callable[[], None]) -> None:
+    """A daemon: a node that does not answer must not keep the process from ending."""
+    threading.Thread(target=work, name="read ahead", daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +37,11 @@ class ReadAhead:
     Not thread-safe: one thread calls it, and the one that it starts does nothing but fetch.
     """
 
-    def __init__(self, fetcher: Fetcher, *, batch_size: int) -> None:
+    def __init__(self, fetcher: Fetcher, *, batch_size: int, spawn: Spawn = in_thread) -> None:
+        """`spawn` starts a piece of work beside what the caller does."""
         self._fetcher = fetcher
         self._batch_size = batch_size
+        self._spawn = spawn
         self._blocks = batch_size  # that probably have LOGS logs
         self._next: tuple[Range, Future[Batch]] | None = None
 
@@ -53,7 +64,6 @@ class ReadAhead:
         return batch
 
     def _begin(self, wanted: Range, contracts: Contracts) -> Future[Batch]:
-        """In a daemon thread: a node that does not answer must not keep the process from ending."""
         future: Future[Batch] = Future()
 
         def work() -> None:
@@ -62,7 +72,7 @@ class ReadAhead:
             except BaseException as error:
                 future.set_exception(error)
 
-        threading.Thread(target=work, name="read ahead", daemon=True).start()
+        self._spawn(work)
         return future
 
     def _fetch(self, wanted: Range, contracts: Contracts) -> Batch:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import close_old_connections, transaction
 
 from aurum.database import DATABASE_ERRORS, passes, renew_connections
-from indexer.ahead import ReadAhead
+from indexer.ahead import ReadAhead, Spawn, in_thread
 from indexer.breaches import Sums
 from indexer.chain import Header, MalformedAnswer
 from indexer.collateral import learn_collateral
@@ -88,6 +88,7 @@ class Runner:
     heads: HeadSubscription = field(default_factory=lambda: HeadSubscription([]))  # ends the wait for a new block
     progress: Progress = field(default_factory=Progress)
     counters: Counters = field(default_factory=Counters)
+    spawn: Spawn = in_thread  # starts what is done beside the loop
     patience: float = 120.0  # a one-time sync gives up after this long without a commit
     # What is known at a checkpoint, so that it is not asked for before each batch.
     _known: tuple[tuple[int, str], Contracts] | None = None
@@ -104,7 +105,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._heartbeat = Heartbeat(self.counters, self.rpc.health)
         self._fetcher = Fetcher(self.rpc, span=self.batch_size)
-        self._ahead = ReadAhead(self._fetcher, batch_size=self.batch_size)
+        self._ahead = ReadAhead(self._fetcher, batch_size=self.batch_size, spawn=self.spawn)
         self._learner = PositionIdLearner(self.rpc, self.deployment.contracts)
 
     def follow(self) -> None:

@@ -250,6 +250,7 @@ class Simulation:
             confirmations=WINDOW,
             stop=self.stop,
             patience=5.0,
+            spawn=lambda work: work(),  # a thread would draw the dice whenever it gets to it
         )
         try:
             yield runner
