@@ -53,11 +53,11 @@ class Nursery:
         indexer = self.start("--once")
         assert indexer.wait() == 0, indexer.output
 
-    def request(self, **request: Any) -> int:
+    def request(self, **request: Any) -> Any:
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         print(json.dumps(request), file=self._zygote.stdin, flush=True)
-        return int(self._zygote.stdout.readline())
+        return json.loads(self._zygote.stdout.readline())
 
     def __enter__(self) -> Self:
         return self
@@ -84,8 +84,10 @@ class Indexer:
         os.kill(self.pid, number)
 
     def wait(self) -> int:
-        """Its exit code, negative for a signal. Unbounded: for a process that has been told to end, or will."""
-        return self.nursery.request(do="wait", pid=self.pid)
+        """Its exit code, negative for a signal."""
+        code = self.nursery.request(do="wait", pid=self.pid)
+        assert code is not None, f"it does not end: {self.output}"
+        return int(code)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

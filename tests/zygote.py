@@ -1,7 +1,8 @@
 """The process that tests/nursery.py forks indexers from: Django and the command are imported, nothing is connected.
 
-Reads one JSON object a line, and answers each with one number: `start` forks an indexer, and tells its process id;
-`wait` waits for one, and tells its exit code, negative for a signal. Its end is the end of those it has forked.
+Reads one JSON object a line, and answers each with a number: `start` forks an indexer, and tells its process id; `wait`
+waits for one to end, and tells its exit code, negative for a signal; null where it does not end for a minute. Its own
+end is the end of those it has forked.
 """
 
 import gc
@@ -13,7 +14,8 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
-from threading import current_thread, main_thread
+from threading import Event, current_thread, main_thread
+from time import monotonic
 from typing import Any, NoReturn
 
 import django
@@ -23,6 +25,7 @@ from django.core.checks import run_checks
 from django.core.management import execute_from_command_line
 from django.db import connection
 
+LONGEST_WAIT = 60.0  # seconds
 PRELOADED = ("indexer.management.commands.run_indexer", "aurum.urls", "psycopg_pool")
 
 
@@ -40,13 +43,24 @@ def main() -> None:
                 answer = os.fork() or live(request)
                 children.add(answer)
             else:
-                answer = os.waitstatus_to_exitcode(os.waitpid(request["pid"], 0)[1])
-                children.remove(request["pid"])
-            print(answer, flush=True)
+                answer = exit_code(request["pid"])
+                children.discard(request["pid"])
+            print(json.dumps(answer), flush=True)
     finally:
         for child in children:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+
+
+def exit_code(pid: int) -> int | None:
+    deadline = monotonic() + LONGEST_WAIT
+    while monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        Event().wait(0.002)
+    os.kill(pid, signal.SIGKILL)
+    return None
 
 
 def live(request: dict[str, Any]) -> NoReturn:
