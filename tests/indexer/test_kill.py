@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 KILLS_CATCHING_UP = 140  # at random moments, 210 in all
 KILLS_FOLLOWING = 70
 LONGEST_LIFE = 0.2  # seconds; an indexer has committed after a third of it, on an idle machine
-FEW_BATCHES = 0.1  # seconds
+FEW_BATCHES = 0.04  # seconds
 STEP = 0.1  # seconds between two things that happen on a chain: slower than it can be read
 
 
@@ -60,7 +60,7 @@ def one_block_a_batch(chain: tuple[Web3, Deployment], tmp_path: Path) -> Iterato
 
 def test_killed_syncs_lose_and_double_nothing(chain: tuple[Web3, Deployment], one_block_a_batch: Nursery) -> None:
     w3, deployment = chain
-    play(w3, deployment, seed=11, markets=6, steps=150)
+    play(w3, deployment, seed=11, markets=6, steps=250)
     index_once(deployment, INDEXER_BATCH_SIZE="7")
     uninterrupted = database()
     assert len(uninterrupted["indexed_events"]) > 550
@@ -173,6 +173,6 @@ def test_a_kill_at_every_statement(chain: tuple[Web3, Deployment], actions: Acti
                 code = indexer.wait()
                 assert code in (0, -signal.SIGKILL), indexer.output
         kills.append(place - 1)
-    assert kills[0] > 40, "an append has more statements"
-    assert kills[1] > 60, "the replacement of a branch has more statements"
+    assert kills[0] > 25, "an append has more statements"
+    assert kills[1] > 40, "the replacement of a branch has more statements"
     assert_as_undisturbed(w3, deployment, nursery)
