@@ -18,6 +18,7 @@ from markets.fields import HexListField, IntegerColumn, Uint256ListField
 
 FEW = 20  # rows up to which a COPY would not pay; in a pipeline there is none
 CHUNK = 1000  # rows that are handed to a COPY at once
+PARAMETERS = 65_535  # of one statement, by PostgreSQL's protocol
 
 T = TypeVar("T", bound="Record")
 
@@ -175,12 +176,17 @@ class Table:
 
     def _insert(self, rows: Sequence[Record], conflict: str) -> None:
         one = f"({', '.join(['%s'] * len(self.columns))})"
-        values = [column.text(value) for row in rows for column, value in zip(self.columns, _values(row), strict=True)]
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {self.name} ({self._names}) VALUES {', '.join([one] * len(rows))} {conflict}",  # noqa: S608
-                values,
-            )
+        most = PARAMETERS // len(self.columns)
+        for start in range(0, len(rows), most):
+            some = rows[start : start + most]
+            values = [
+                column.text(value) for row in some for column, value in zip(self.columns, _values(row), strict=True)
+            ]
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f"INSERT INTO {self.name} ({self._names}) VALUES {', '.join([one] * len(some))} {conflict}",  # noqa: S608
+                    values,
+                )
 
     def _copy(self, table: str, rows: Sequence[Record]) -> None:
         with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({self._names}) FROM STDIN") as copy:

@@ -19,7 +19,7 @@ from markets import table
 from markets.chaintime import LAST_SECOND, to_seconds
 from markets.fields import HexField, HexListField, TotalField, Uint256Field, Uint256ListField
 from markets.identity import row_id
-from markets.table import CHUNK, FEW, Record, Row
+from markets.table import CHUNK, FEW, PARAMETERS, Record, Row
 from oracle import rows as oracle_rows
 from tests.batches import taken_back
 
@@ -227,6 +227,17 @@ def test_as_many_rows_as_there_are(count: int, way: Callable[[], AbstractContext
         table_.upsert(rows)
         table_.upsert(rows[: count // 2])
     assert in_order(table_.stream("true", size=100)) == in_order(rows)
+
+
+def test_more_values_than_one_statement_takes() -> None:
+    """One block can touch a row of each of 256 outcomes for each of many holders."""
+    table_ = market_rows.Channel.table
+    count = PARAMETERS // len(table_.columns) + 1
+    rows = [market_rows.Channel(id=row_id("channel", number), name=str(number)) for number in range(count)]
+    with pipelined():
+        table_.insert(rows)
+        table_.upsert(rows)
+    assert table_.model._default_manager.count() == count
 
 
 def test_a_stored_log_is_read_from_the_row_of_its_event() -> None:
