@@ -1,6 +1,7 @@
 """Compares stored logs with the chain's, block by block, and makes them equal; the tables are then built anew.
 
-Only blocks that were read by their hash and fit their headers count: what one node leaves out does not delete a log.
+Only blocks that were read by their hash and fit their headers count, and only what two readings say: what a node leaves
+out or alters once does not delete a log.
 """
 
 import logging
@@ -98,10 +99,26 @@ class Repairer:
     def compare(
         self, first: int, last: int, checkpoint: Checkpoint, *, found_amms: frozenset[str] = frozenset()
     ) -> Differences:
-        """How the stored logs of `first` to `last` differ from the chain's. `found_amms` are not stored yet.
+        """How the stored logs of `first` to `last` differ from the chain's, by two readings.
 
-        Raises as `repair`.
+        `found_amms` are not stored yet. Raises as `repair`; InconsistentAnswer where the readings differ.
         """
+        batch, differences = self._read(first, last, checkpoint, found_amms)
+        if differences:
+            # A log's data is one node's word, and what is removed here may be what is right: nothing moves on one word.
+            again = self._read(first, last, checkpoint, found_amms)[1]
+            if again != differences:
+                raise InconsistentAnswer(f"two readings of blocks {first} to {last} differ")
+        if differences.missing:
+            markets = created_markets(batch)
+            learn_collateral(self._rpc, markets)
+            self._learner.learn(markets)
+        return differences
+
+    def _read(
+        self, first: int, last: int, checkpoint: Checkpoint, found_amms: frozenset[str]
+    ) -> tuple[Batch, Differences]:
+        """One reading of the blocks, and how the stored logs differ from it."""
         check_chain(self._rpc, checkpoint)
         announcements = IndexedEvent.objects.filter(event_name="AMMDeployed").values_list(
             "event_data__amm", "block_number"
@@ -112,11 +129,7 @@ class Repairer:
         check_chain(self._rpc, checkpoint)
         differences = _differences(batch)
         differences.finds_amms = not batch.contracts.amms <= found_amms | known.keys()
-        if differences.missing:
-            markets = created_markets(batch)
-            learn_collateral(self._rpc, markets)
-            self._learner.learn(markets)
-        return differences
+        return batch, differences
 
     def store(self, differences: Differences, *, after: Checkpoint) -> None:
         """Makes the stored logs those of the chain and builds the tables anew, in one transaction.

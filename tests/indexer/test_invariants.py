@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 from django.db import connection
 from web3 import Web3
@@ -23,6 +24,7 @@ from indexer.rpc import Rpc
 from markets.models import Amm, Checkpoint, Market, Position, Trade
 from tests.indexer.test_chain_truth import upcoming_market
 from tests.indexing import assert_equals_fresh_sync, contracts, sync
+from tests.snapshots import database
 from tests.truth import Truth
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -255,6 +257,42 @@ def test_a_node_that_goes_on_leaving_it_out_is_asked_again_later(
     repair(chain[1])
     assert Market.objects.get().suspect_since is None
     assert_equals_fresh_sync(chain[1])
+
+
+@pytest.mark.parametrize("lie", ["altered", "left out"])
+def test_nothing_is_repaired_on_one_word(
+    chain: tuple[Web3, Deployment],
+    actions: Actions,
+    market: ChainMarket,
+    monkeypatch: pytest.MonkeyPatch,
+    lie: str,
+) -> None:
+    """A log's data does not show in its block's bloom: a node that alters it once must not spoil what is right."""
+    before = database()
+    RepairRequest.objects.create(from_block=0, to_block=chain[0].eth.block_number, reason="an operator's")
+    honest, lies = Fetcher.fetch, []
+
+    def lying(self: Fetcher, first: int, last: int, known, **options) -> Batch:
+        batch = honest(self, first, last, known, **options)
+        if lies:
+            return batch
+        lies.append(lie)
+        trade = next(log for log in batch.logs if _name(log, batch) == "FPMMBuy")
+        altered = [msgspec.structs.replace(trade, data=trade.data[:-1] + "7")] if lie == "altered" else []
+        logs = [log for log in batch.logs if log is not trade]
+        return replace(batch, logs=tuple(sorted([*logs, *altered], key=lambda log: (log.block_number, log.log_index))))
+
+    monkeypatch.setattr(Fetcher, "fetch", lying)
+    repair(chain[1])
+    request = RepairRequest.objects.get()
+    assert (request.done_at, request.stored, request.removed) == (None, 0, 0)
+    assert "two readings" in request.error
+    assert database() == before
+
+    RepairRequest.objects.update(due_at=request.requested_at)
+    repair(chain[1])
+    assert RepairRequest.objects.get().done_at is not None
+    assert database() == before
 
 
 def test_rows_that_were_changed_past_the_ledger_are_noticed_when_their_market_moves(
