@@ -100,7 +100,8 @@ class Book:
         self._kept_from = kept_from
         self._finality = finality
         self._rows: defaultdict[type[Row], dict[str, Row | None]] = defaultdict(dict)
-        self._written: defaultdict[type[Row], set[str]] = defaultdict(set)
+        # Ids in the order in which events touched their rows, so that rows lie in the table as in the chain.
+        self._written: defaultdict[type[Row], dict[str, None]] = defaultdict(dict)
         self._new: set[str] = set()  # of what is written, what the table does not have
         self._journal: list[tuple[type[Row], str, Row | None]] = []
         self._journaled: set[str] = set()
@@ -168,7 +169,7 @@ class Book:
             kind = type(row)
             self._journaled.add(key)
             self._journal.append((kind, key, row.__copy__()))  # type: ignore[attr-defined]  # what copy.copy calls
-            self._written[kind].add(key)
+            self._written[kind][key] = None
         return row
 
     def add(self, row: T) -> T:
@@ -184,7 +185,7 @@ class Book:
         self._journaled.add(key)
         self._journal.append((kind, key, rows.get(key)))
         rows[key] = row
-        self._written[kind].add(key)
+        self._written[kind][key] = None
         # An event that waited was applied before, as far as it went then: its row may be there.
         if self.only is None:
             self._new.add(key)
@@ -208,7 +209,7 @@ class Book:
                 continue
             # Nobody looked whether the table has it.
             self._rows[kind].pop(key, None)
-            self._written[kind].discard(key)
+            self._written[kind].pop(key, None)
             self._new.discard(key)
         del self.messages[self._message_count :]
         self.scratch = self._scratch_before or TransactionScratch()
@@ -240,9 +241,9 @@ class Book:
         rows = self._rows[kind]
         return [rows[key] for key in self._written[kind]]  # type: ignore[misc]
 
-    def changed_ids(self, kind: type[Row]) -> set[str]:
+    def changed_ids(self, kind: type[Row]) -> Collection[str]:
         """The rows of `kind` that `write` will write."""
-        return self._written.get(kind, set())
+        return self._written[kind].keys()
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -252,11 +253,11 @@ class Book:
         Runs in the caller's transaction, and tells listeners on `outbox` at its commit.
         """
         for kind in order:
-            ids = self._written.pop(kind, set())
-            rows = self._rows.get(kind, {})
+            ids = self._written.pop(kind, {})
+            rows = self._rows[kind]
             kind.table.insert([rows[key] for key in ids if key in self._new])  # type: ignore[misc]
             kind.table.upsert([rows[key] for key in ids if key not in self._new])  # type: ignore[misc]
-            self._new -= ids
+            self._new.difference_update(ids)
         if any(self._written.values()):
             raise RuntimeError(f"tables missing from the write order: {[kind.__name__ for kind in self._written]}")
         if self.messages:
