@@ -34,7 +34,7 @@ from markets.models import Channel, Checkpoint
 from markets.reverting import announce_reverted, reverted_by
 
 logger = logging.getLogger(__name__)
-WRITE_SIZE = 1000  # rows a statement
+READ_SIZE = 1000  # stored events that are fetched at once
 FEW_EVENTS = 100  # up to which the round trips of a write cost more than doing without COPY: most blocks at the head
 REPLAY_SIZE = 5000  # events in memory at once, give or take a block
 # How far below finality a block's messages are still sent: six hours of blocks on Base. What an indexer that was away
@@ -204,7 +204,7 @@ def _note_outcome(entry: Entry) -> None:
 def _stored_blocks(contracts: Contracts) -> Iterator[list[Entry]]:
     """Stored events in chain order, in portions of whole blocks: large ones, and single blocks that may be replaced."""
     finalized = Checkpoint.objects.values_list("finalized_block", flat=True).get()
-    stored = StoredLog.table.stream("true ORDER BY block_number, log_index", size=WRITE_SIZE)
+    stored = StoredLog.table.stream("true ORDER BY block_number, log_index", size=READ_SIZE)
     portion: list[Entry] = []
     for number, rows in groupby(stored, key=lambda row: row.block_number):
         if portion and (len(portion) >= REPLAY_SIZE or number > finalized):
