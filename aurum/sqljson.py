@@ -196,7 +196,7 @@ def row_of(serializer: type[serializers.Serializer]) -> JsonRow:
     arguments: list[str] = []
     inputs: list[str] = []
     finishes: list[Finish] = []
-    columns: dict[str, Any] = serializer().fields
+    columns: dict[str, Any] = dict(serializer().fields)
     for name, column in columns.items():
         key = wire_name(name)
         if isinstance(column, Computed):
