@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from rest_framework import exceptions, serializers
 
 from aurum.cursors import CURSOR, DEFAULT_LIMIT, LIMIT, PAGING, Cursor, page_link, read_cursor
+from aurum.database import passes
 from aurum.parameters import Parameter, by_name, choice, read_parameters
 from aurum.sqljson import JsonRow, row_of
 
@@ -174,6 +177,19 @@ def _cursor_values(cursor: Cursor | None) -> dict[str, str]:
 
 
 def _run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+    """Reads once more on a new connection where the kept one turns out to be broken."""
+    connection = connections[settings.READS]
+    kept = connection.connection is not None
+    try:
+        return _read(connection, statement, values)
+    except (OperationalError, InterfaceError) as error:
+        if not kept or connection.in_atomic_block or not passes(error):
+            raise
+        connection.close()
+        return _read(connection, statement, values)
+
+
+def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchall()

@@ -63,7 +63,7 @@ def _exact_prices(payouts: str | None, reserves: str | None) -> Sequence[Fractio
 def holding_price_json(payouts: str | None, reserves: str | None, outcome: str) -> str:
     """What one token of an outcome is worth: the AMM's price, or the payout once the market is resolved."""
     prices = _exact_prices(payouts, reserves)
-    return json.dumps(feeds.wire_price(prices[int(outcome)]) if prices else None)
+    return repr(feeds.wire_price(prices[int(outcome)])) if prices else "null"
 
 
 def holding_value_json(payouts: str | None, reserves: str | None, outcome: str, amount: str) -> str:
@@ -74,7 +74,8 @@ def holding_value_json(payouts: str | None, reserves: str | None, outcome: str, 
 
 def trade_price_json(collateral_amount: str | None, amount: str) -> str:
     """Collateral per outcome token; null where no outcome token moved."""
-    return json.dumps(None if collateral_amount is None else feeds.trade_price(int(collateral_amount), int(amount)))
+    price = None if collateral_amount is None else feeds.trade_price(int(collateral_amount), int(amount))
+    return "null" if price is None else repr(price)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
