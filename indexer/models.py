@@ -11,8 +11,8 @@ from markets.fields import AddressField, Bytes32Field, HexListField
 class IndexedEvent(models.Model):
     """One log of a watched contract. `topics` and `data` are the log itself; `event_data` is its reading.
 
-    `id` is that of transaction hash and log index, so that no log is stored twice. `processed` is false where the log
-    could not be decoded or applied; `error` says why.
+    `id` is that of its place in the chain, so that no log is stored twice. `processed` is false where the log could not
+    be decoded or applied; `error` says why.
     """
 
     id = models.UUIDField(primary_key=True)
