@@ -19,13 +19,13 @@ from indexer.collateral import learn_collateral
 from indexer.entries import read_batch
 from indexer.fetch import Batch, Fetcher, InconsistentAnswer
 from indexer.ledger import CheckpointMoved, Ledger, block_row
-from indexer.models import IndexedBlock, IndexedEvent, RepairRequest
+from indexer.models import IndexedEvent, RepairRequest
 from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.rows import IndexedBlock as BlockRow
 from indexer.rows import IndexedEvent as EventRow
 from indexer.rows import StoredLog
 from indexer.rpc import Rpc, RpcError
-from markets.models import Checkpoint, Market
+from markets.models import Checkpoint, IndexedBlock, Market
 
 logger = logging.getLogger(__name__)
 

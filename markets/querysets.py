@@ -14,10 +14,10 @@ DAY = timedelta(days=1)
 class MarketQuerySet(models.QuerySet):
     def with_figures(self, now: datetime) -> "MarketQuerySet":
         """Adds, as of chain time `now`, `volume_24h`; and `complete_sets`, the least supply of any outcome."""
-        from markets.models import OutcomeToken, Trade
+        from markets.models import IndexedBlock, OutcomeToken, Trade
 
-        since = now - DAY
-        recent = Trade.objects.filter(market=OuterRef("market_id"), timestamp__gt=since).order_by().values("market")
+        before = IndexedBlock.number_at(now - DAY)
+        recent = Trade.objects.filter(market=OuterRef("market_id"), block_number__gt=before).order_by().values("market")
         supply = OutcomeToken.objects.filter(market=OuterRef("market_id")).order_by().values("market")
         return self.annotate(
             volume_24h=Coalesce(

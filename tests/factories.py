@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus
+from indexer.models import IndexedEvent, IndexerStatus
 from markets import identity
 from markets.amm import liquidity
 from markets.ctf import outcome_position_ids
@@ -20,6 +20,7 @@ from markets.models import (
     CollateralToken,
     Condition,
     HistoryEntry,
+    IndexedBlock,
     Market,
     MarketTrader,
     OutcomeToken,
@@ -243,8 +244,19 @@ def make_position(market: Market, **overrides: Any) -> Position:
     return position
 
 
+def make_block(**overrides: Any) -> IndexedBlock:
+    """A block that had logs of ours; the same one where it is there already."""
+    at = emitted(**overrides)
+    columns = {
+        "hash": at["block_hash"],
+        "parent_hash": hex_id("block", at["block_number"] - 1),
+        "timestamp": at["timestamp"],
+    }
+    return IndexedBlock.objects.get_or_create(number=at["block_number"], defaults=columns)[0]
+
+
 def make_trade(market: Market, **overrides: Any) -> Trade:
-    """A trade of 10 outcome tokens at 0.65, counted in the market's figures."""
+    """A trade of 10 outcome tokens at 0.65, in a block that is indexed, counted in the market's figures."""
     columns = {
         "amm_address": market.amm_address,
         "trader": overrides.pop("trader", None) or address("user"),
@@ -254,6 +266,7 @@ def make_trade(market: Market, **overrides: Any) -> Trade:
         "collateral_amount": 65 * UNIT // 10,
         "fee_amount": 13 * UNIT // 100,
     } | emitted(**overrides)
+    make_block(block_number=columns["block_number"], timestamp=columns["timestamp"])
     identity = event_row_id("trade", columns)
     trade = Trade.objects.create(id=identity, market=market, **columns)
     trader, new = MarketTrader.objects.get_or_create(
@@ -345,14 +358,3 @@ def make_event(**overrides: Any) -> IndexedEvent:
         "processed": True,
     }
     return IndexedEvent.objects.create(**columns | overrides)
-
-
-def make_block(**overrides: Any) -> IndexedBlock:
-    """A block that had logs of ours."""
-    at = emitted(**overrides)
-    return IndexedBlock.objects.create(
-        number=at["block_number"],
-        hash=at["block_hash"],
-        parent_hash=hex_id("block", at["block_number"] - 1),
-        timestamp=at["timestamp"],
-    )
