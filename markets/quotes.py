@@ -24,6 +24,7 @@ class Quote:
     """What the buyer pays, fee included; what the seller gets, after the fee."""
     tokens: int
     fee_amount: int
+    slippage: Fraction
     limit: int
     """In outcome tokens, after slippage: the least that a buyer accepts, or the most that a seller gives."""
     price_before: Fraction
@@ -64,6 +65,7 @@ def quote_buy(reserves: Sequence[int], fee: int, investment: int, outcome: int, 
         collateral=investment,
         tokens=tokens,
         fee_amount=fee_amount,
+        slippage=slippage,
         limit=ceil(tokens * (1 - slippage)),
         price_before=_price(reserves, outcome),
         price_after=_price(after, outcome),
@@ -81,6 +83,7 @@ def quote_sell(reserves: Sequence[int], fee: int, returned: int, outcome: int, s
         collateral=returned,
         tokens=tokens,
         fee_amount=fee_amount,
+        slippage=slippage,
         limit=min(floor(tokens * (1 + slippage)), amm.MAX_UINT256),
         price_before=_price(reserves, outcome),
         price_after=_price(after, outcome),
