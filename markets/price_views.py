@@ -1,19 +1,23 @@
 """REST endpoints of prices: what a trade would give."""
 
+import json
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
-from rest_framework import exceptions, generics, serializers
-from rest_framework.request import Request
-from rest_framework.response import Response
+from django.http import HttpRequest
+from djangorestframework_camel_case.util import camelize
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
+from rest_framework import exceptions, serializers
 
-from aurum.queries import AmountParameter, OutcomeParameter, ShareParameter, checked
-from markets import amm, feeds
-from markets.models import Checkpoint, Market
+from aurum.parameters import amount, by_name, choice, integer, read_parameters, share
+from aurum.schema import PROBLEM_TYPE, ProblemSerializer
+from aurum.sqljson import AMOUNT
+from markets import amm, feeds, listings
+from markets.pages import Answer
 from markets.quotes import Quote, quote_buy, quote_sell
-from markets.serializers import AmountField
-from markets.views import MARKET_ID, MarketRead
+from markets.reading import ReadView, market_ids
+from markets.views import MARKET_ID
 
 DEFAULT_SLIPPAGE = Fraction(1, 100)
 
@@ -24,30 +28,12 @@ class NoQuote(exceptions.APIException):
     status_code = 409
 
 
-class QuoteQuery(serializers.Serializer):
-    side = serializers.ChoiceField(["buy", "sell"])
-    outcome = OutcomeParameter(help_text="The outcome's index.")
-    amount = AmountParameter(
-        required=False,
-        help_text="Collateral in base units: what a buyer pays, fee included, or a seller wants to get, after the fee.",
-    )
-    tokens = AmountParameter(
-        required=False,
-        help_text="In place of `amount`, for a sale: the quote is that of the most collateral that at most this many "
-        "outcome tokens are given for.",
-    )
-    slippage = ShareParameter(
-        required=False,
-        help_text="By how much worse than quoted the trade may turn out before it fails; "
-        f"{float(DEFAULT_SLIPPAGE)} if not given.",
-    )
+@extend_schema_field(AMOUNT)
+class AmountField(serializers.Field):
+    """An integer in base units, as a decimal string."""
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs["side"] == "buy" and "tokens" in attrs:
-            raise exceptions.ValidationError({"tokens": ["Only a sale can be asked for by its tokens."]})
-        if ("amount" in attrs) == ("tokens" in attrs):
-            raise exceptions.ValidationError({"amount": ["Must be given, and not beside tokens."]})
-        return attrs
+    def to_representation(self, value: int) -> str:
+        return str(value)
 
 
 class TransactionSerializer(serializers.Serializer):
@@ -111,54 +97,91 @@ QUOTE_EXAMPLE = OpenApiExample(
 
 
 @extend_schema(
-    parameters=[MARKET_ID, QuoteQuery],
+    parameters=[MARKET_ID],
     responses={
         200: QuoteSerializer,
-        409: OpenApiResponse(description="The market is resolved, has no liquidity, or cannot make this trade."),
+        (409, PROBLEM_TYPE): OpenApiResponse(
+            ProblemSerializer, description="The market is resolved, has no liquidity, or cannot make this trade."
+        ),
     },
     examples=[QUOTE_EXAMPLE],
 )
-class MarketQuote(MarketRead, generics.GenericAPIView):  # type: ignore[misc]
+class MarketQuote(ReadView):
     """What a buy or a sale would give now, to the wei what the contract answers, and the transaction that makes it."""
 
-    serializer_class = QuoteSerializer
-    queryset = Market.objects.none()
+    path_values = staticmethod(market_ids)
+    parameters = by_name(
+        choice("side", ["buy", "sell"], required=True),
+        integer("outcome", 0, 255, "The outcome's index.", required=True),
+        amount(
+            "amount",
+            "Collateral in base units: what a buyer pays, fee included, or a seller wants to get, after the fee.",
+        ),
+        amount(
+            "tokens",
+            "In place of `amount`, for a sale: the quote is that of the most collateral that at most this many outcome "
+            "tokens are given for.",
+        ),
+        share(
+            "slippage",
+            "By how much worse than quoted the trade may turn out before it fails.",
+            default=float(DEFAULT_SLIPPAGE),
+        ),
+    )
 
-    def get(self, request: Request, id: str) -> Response:
-        query = checked(request, QuoteQuery)
-        market = self.market()
-        if query["outcome"] >= len(market.outcomes):
-            raise exceptions.ValidationError({"outcome": [f"The market has {len(market.outcomes)} outcomes."]})
-        if market.resolved:
+    def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
+        asked = read_parameters(request.GET, self.parameters)
+        if asked["side"] == "buy" and "tokens" in asked:
+            raise exceptions.ValidationError({"tokens": ["Only a sale can be asked for by its tokens."]})
+        if ("amount" in asked) == ("tokens" in asked):
+            raise exceptions.ValidationError({"amount": ["Must be given, and not beside tokens."]})
+        position, [row] = listings.market.read(POOL, values)
+        market_id, outcomes, resolved, amm_address, reserves, fee, chain_id = row
+        if asked["outcome"] >= outcomes:
+            raise exceptions.ValidationError({"outcome": [f"The market has {outcomes} outcomes."]})
+        if resolved:
             raise NoQuote("The market is resolved.")
-        if market.reserves is None or market.fee is None or self.checkpoint is None:
+        if amm_address is None or reserves is None or chain_id is None:
             raise NoQuote("The market has no AMM.")
-        quote = quote_of(market.reserves, market.fee, query)
-        return Response(QuoteSerializer(quoted(market, quote, self.checkpoint)).data)
+        quote = quote_of([int(reserve) for reserve in json.loads(reserves)], int(fee), asked)
+        transaction = {"to": amm_address, "data": quote.calldata, "value": 0, "chain_id": chain_id}
+        body = {"market_id": market_id, "transaction": transaction, "block_number": position.block_number}
+        return Answer(position, json.dumps(camelize(QuoteSerializer(body | quoted(quote)).data)))
 
 
-def quote_of(reserves: list[int], fee: int, query: dict[str, Any]) -> Quote:
-    """The quote that a checked QuoteQuery asks for. Raises NoQuote."""
+# What a quote follows from: columns of `listings.market`.
+POOL = [
+    "m.market_id",
+    "jsonb_array_length(m.outcomes)",
+    "m.resolved",
+    "m.amm_address",
+    "m.reserves::text",
+    "m.fee::text",
+    "(SELECT chain_id FROM checkpoint)",
+]
+
+
+def quote_of(reserves: list[int], fee: int, asked: dict[str, Any]) -> Quote:
+    """The quote that these parameters ask for. Raises NoQuote."""
     if not all(reserves):
         raise NoQuote("The market's AMM has no liquidity.")
-    outcome, slippage = query["outcome"], query.get("slippage", DEFAULT_SLIPPAGE)
+    outcome, slippage = asked["outcome"], asked.get("slippage", DEFAULT_SLIPPAGE)
     try:
-        if query["side"] == "buy":
-            return quote_buy(reserves, fee, query["amount"], outcome, slippage)
-        amount = query.get("amount") or amm.returned_for(reserves, fee, query["tokens"], outcome)
-        if not amount:
+        if asked["side"] == "buy":
+            return quote_buy(reserves, fee, asked["amount"], outcome, slippage)
+        returned = asked.get("amount") or amm.returned_for(reserves, fee, asked["tokens"], outcome)
+        if not returned:
             raise NoQuote("The AMM pays nothing for so few tokens.")
-        return quote_sell(reserves, fee, amount, outcome, slippage)
+        return quote_sell(reserves, fee, returned, outcome, slippage)
     except amm.Reverted as reverted:
         raise NoQuote(f"The AMM would revert: {reverted}.") from reverted
 
 
-def quoted(market: Market, quote: Quote, checkpoint: Checkpoint) -> dict[str, Any]:
-    """A quote as it is served."""
+def quoted(quote: Quote) -> dict[str, Any]:
+    """A quote as it is served, but for what names its market."""
     is_buy = quote.side == "buy"
     average, impact = quote.average_price, quote.price_impact
     return {
-        "market_id": market.market_id,
         "side": quote.side,
         "outcome": quote.outcome,
         "amount_in": quote.collateral if is_buy else quote.tokens,
@@ -171,11 +194,4 @@ def quoted(market: Market, quote: Quote, checkpoint: Checkpoint) -> dict[str, An
         "slippage": float(quote.slippage),
         "minimum_received": quote.limit if is_buy else quote.collateral,
         "maximum_given": quote.collateral if is_buy else quote.limit,
-        "transaction": {
-            "to": market.amm_address,
-            "data": quote.calldata,
-            "value": 0,
-            "chain_id": checkpoint.chain_id,
-        },
-        "block_number": checkpoint.block_number,
     }
