@@ -1,197 +1,261 @@
-"""REST endpoints of prices: what a trade would give."""
+"""Prices by REST: candles, and several markets at once."""
 
 import json
-from collections.abc import Mapping
-from fractions import Fraction
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest
-from djangorestframework_camel_case.util import camelize
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import exceptions, serializers
 
-from aurum.parameters import amount, by_name, choice, integer, read_parameters, share
-from aurum.schema import PROBLEM_TYPE, ProblemSerializer
-from aurum.sqljson import AMOUNT
-from markets import amm, feeds, listings
-from markets.pages import Answer
-from markets.quotes import Quote, quote_buy, quote_sell
-from markets.reading import ReadView, market_ids
+from aurum.parameters import HEX, Parameter, by_name, choice, integer, moment, read_parameters
+from markets import listings
+from markets.candles import INTERVALS, Candle
+from markets.chaintime import from_seconds, to_seconds
+from markets.pages import Answer, Position
+from markets.price_history import Pool, TooManyChanges, price_history
+from markets.quote_views import AmountField
+from markets.reading import ReadView, market_ids, one_snapshot
+from markets.serializers import MarketPricesSerializer
 from markets.views import MARKET_ID
 
-DEFAULT_SLIPPAGE = Fraction(1, 100)
+MAX_MARKETS = 50
+MAX_CANDLES = 1_000  # of one outcome
+MAX_ALL_CANDLES = 20_000  # of one answer; about 2.5 MB
+DEFAULT_CANDLES = 200
+DEFAULT_INTERVAL = "1h"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class NoQuote(exceptions.APIException):
-    """The market as it is does not make this trade; another one, or later, it may."""
-
-    status_code = 409
-
-
-@extend_schema_field(AMOUNT)
-class AmountField(serializers.Field):
-    """An integer in base units, as a decimal string."""
-
-    def to_representation(self, value: int) -> str:
-        return str(value)
+def _market_list(text: str) -> list[str]:
+    asked = text.lower().split(",")
+    if len(asked) > MAX_MARKETS or len(set(asked)) < len(asked) or not all(map(HEX[32].fullmatch, asked)):
+        raise ValueError(f"Must be 1 to {MAX_MARKETS} different marketIds with commas between them.")
+    return asked
 
 
-class TransactionSerializer(serializers.Serializer):
-    """For a wallet to sign. It needs the approval of the collateral (buy) or of the outcome tokens (sell) before."""
+MARKETS = Parameter(
+    name="markets",
+    read=_market_list,
+    schema={"type": "string", "pattern": "^0x[0-9a-fA-F]{64}(,0x[0-9a-fA-F]{64})*$"},
+    description=f"Up to {MAX_MARKETS} marketIds with commas between them.",
+    required=True,
+)
+TIMES = by_name(
+    choice("interval", list(INTERVALS), f"How long a candle is; {DEFAULT_INTERVAL} if not given."),
+    moment("from", f"The candle with this time is the first. Default: {DEFAULT_CANDLES} candles before `to`."),
+    moment("to", "The last candle starts before it. Default: the indexed block's time, whose candle is not over."),
+    integer("outcome", 0, 255, "Only this outcome's candles."),
+)
 
-    to = serializers.CharField()
-    data = serializers.CharField()  # type: ignore[assignment]
-    value = AmountField()
-    chain_id = serializers.IntegerField()
+
+class CandleSerializer(serializers.Serializer):
+    """What a price did in an interval. Prices are null where the pool had no liquidity throughout."""
+
+    time = serializers.DateTimeField(help_text="When it starts. What happens at this second belongs to it.")
+    open = serializers.FloatField(allow_null=True, help_text="The price that held before; the first one there was.")
+    high = serializers.FloatField(allow_null=True)
+    low = serializers.FloatField(allow_null=True)
+    close = serializers.FloatField(allow_null=True)
+    volume = AmountField(help_text="Collateral traded against this outcome.")
+    trades = serializers.IntegerField(help_text="How many trades that were.")
 
 
-class QuoteSerializer(serializers.Serializer):
-    """What the contract would do at this block. Amounts in base units, prices in collateral per outcome token."""
+class CandleSeriesSerializer(serializers.Serializer):
+    outcome = serializers.IntegerField()
+    candles = CandleSerializer(many=True)
+
+
+class PriceHistorySerializer(serializers.Serializer):
+    """A market's candles without a gap, from the first in which its pool exists; also of a resolved market."""
 
     market_id = serializers.CharField()
-    side = serializers.ChoiceField(["buy", "sell"])
-    outcome = serializers.IntegerField()
-    amount_in = AmountField(help_text="Collateral that a buyer pays; outcome tokens that a seller gives.")
-    amount_out = AmountField(help_text="Outcome tokens that a buyer gets; collateral that a seller gets.")
-    fee_amount = AmountField(help_text="Collateral: part of what a buyer pays, on top of what a seller gets.")
-    average_price = serializers.FloatField(allow_null=True, help_text="Fee included; null where no token moves.")
-    price_before = serializers.FloatField()
-    price_after = serializers.FloatField()
-    price_impact = serializers.FloatField(
-        allow_null=True,
-        help_text="How much worse than priceBefore the average is without the fee, as a share of priceBefore.",
-    )
-    slippage = serializers.FloatField()
-    minimum_received = AmountField(help_text="Less than this, and the transaction fails.")
-    maximum_given = AmountField(help_text="More than this, and the transaction fails.")
-    transaction = TransactionSerializer()
-    block_number = serializers.IntegerField(help_text="The block that the quote was computed at.")
+    interval = serializers.ChoiceField(list(INTERVALS))
+    series = CandleSeriesSerializer(many=True)
 
 
-QUOTE_EXAMPLE = OpenApiExample(
-    "A buy",
-    response_only=True,
-    value={
-        "marketId": "0x" + "ab" * 32,
-        "side": "buy",
-        "outcome": 0,
-        "amountIn": "50000000",
-        "amountOut": "81885906",
-        "feeAmount": "1000000",
-        "averagePrice": 0.6106056883586292,
-        "priceBefore": 0.5,
-        "priceAfter": 0.6894506380504735,
-        "priceImpact": 0.19678714918291312,
-        "slippage": 0.01,
-        "minimumReceived": "81067047",
-        "maximumGiven": "50000000",
-        "transaction": {
-            "to": "0x" + "a3" * 20,
-            "data": "0x40993b26" + f"{50_000_000:064x}{0:064x}{81_067_047:064x}",
-            "value": "0",
-            "chainId": 8453,
-        },
-        "blockNumber": 12345678,
-    },
-)
+class PriceHistoriesSerializer(serializers.Serializer):
+    """As many as were asked for, in that order."""
+
+    results = PriceHistorySerializer(many=True)
+
+
+class PricesOfSeveralSerializer(serializers.Serializer):
+    """As many as were asked for, in that order."""
+
+    results = MarketPricesSerializer(many=True)
+
+
+HISTORY_EXAMPLE = {
+    "marketId": "0x" + "ab" * 32,
+    "interval": "1h",
+    "series": [
+        {
+            "outcome": 0,
+            "candles": [
+                {
+                    "time": "2026-01-31T12:00:00Z",
+                    "open": 0.5,
+                    "high": 0.65,
+                    "low": 0.5,
+                    "close": 0.625,
+                    "volume": "50000000",
+                    "trades": 2,
+                }
+            ],
+        }
+    ],
+}
+
+
+class HistoryView(ReadView):
+    """Candles of some markets."""
+
+    def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
+        asked = read_parameters(request.GET, self.parameters)
+        with one_snapshot():
+            position, rows = self.markets({**values, **asked})
+            pools = [pool_of(market_id, count, asked.get("outcome")) for market_id, count, _ in rows]
+            interval = asked.get("interval", DEFAULT_INTERVAL)
+            starts = candle_starts(INTERVALS[interval], asked, rows[0][2], sum(len(pool.outcomes) for pool in pools))
+            try:
+                history = price_history(pools, starts)
+            except TooManyChanges as error:
+                raise exceptions.ValidationError(
+                    {"from": ["There are too many changes of price in this time for one answer: ask for less of it."]}
+                ) from error
+        bodies = [
+            {
+                "marketId": pool.market_id,
+                "interval": interval,
+                "series": [
+                    {"outcome": outcome, "candles": [candle_json(candle) for candle in candles]}
+                    for outcome, candles in history[pool.market_id]
+                ],
+            }
+            for pool in pools
+        ]
+        return Answer(position, json.dumps(self.body(bodies), separators=(",", ":")))
+
+    def markets(self, values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
+        """Of each market its marketId, its number of outcomes, and the indexed block's time."""
+        raise NotImplementedError
+
+    def body(self, bodies: list[dict[str, Any]]) -> Any:
+        raise NotImplementedError
+
+
+COLUMNS = ["m.market_id", "jsonb_array_length(m.outcomes)", "now.time"]
 
 
 @extend_schema(
     parameters=[MARKET_ID],
-    responses={
-        200: QuoteSerializer,
-        (409, PROBLEM_TYPE): OpenApiResponse(
-            ProblemSerializer, description="The market is resolved, has no liquidity, or cannot make this trade."
-        ),
-    },
-    examples=[QUOTE_EXAMPLE],
+    responses=PriceHistorySerializer,
+    examples=[OpenApiExample("An hour", response_only=True, value=HISTORY_EXAMPLE)],
 )
-class MarketQuote(ReadView):
-    """What a buy or a sale would give now, to the wei what the contract answers, and the transaction that makes it."""
+class MarketPriceHistory(HistoryView):
+    """A market's candles: open, high, low and close of the pool's own price, and what was traded."""
 
     path_values = staticmethod(market_ids)
-    parameters = by_name(
-        choice("side", ["buy", "sell"], required=True),
-        integer("outcome", 0, 255, "The outcome's index.", required=True),
-        amount(
-            "amount",
-            "Collateral in base units: what a buyer pays, fee included, or a seller wants to get, after the fee.",
-        ),
-        amount(
-            "tokens",
-            "In place of `amount`, for a sale: the quote is that of the most collateral that at most this many outcome "
-            "tokens are given for.",
-        ),
-        share(
-            "slippage",
-            "By how much worse than quoted the trade may turn out before it fails.",
-            default=float(DEFAULT_SLIPPAGE),
-        ),
-    )
+    parameters = TIMES
+
+    def markets(self, values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
+        return listings.market.read(COLUMNS, values)
+
+    def body(self, bodies: list[dict[str, Any]]) -> Any:
+        return bodies[0]
+
+
+@extend_schema(
+    responses=PriceHistoriesSerializer,
+    examples=[OpenApiExample("One market", response_only=True, value={"results": [HISTORY_EXAMPLE]})],
+)
+class PriceHistoryBatch(HistoryView):
+    """Candles of several markets, as of each alone."""
+
+    parameters = by_name(MARKETS) | TIMES
+
+    def markets(self, values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
+        position, rows = listings.several_markets.read(COLUMNS, values)
+        return position, in_order(values["markets"], {row[0]: row for row in rows})
+
+    def body(self, bodies: list[dict[str, Any]]) -> Any:
+        return {"results": bodies}
+
+
+@extend_schema(
+    responses=PricesOfSeveralSerializer,
+    examples=[
+        OpenApiExample(
+            "One market",
+            response_only=True,
+            value={
+                "results": [
+                    {
+                        "marketId": "0x" + "ab" * 32,
+                        "prices": [0.65, 0.35],
+                        "reserves": ["350000000", "650000000"],
+                        "timestamp": "2026-01-31T12:34:56Z",
+                        "blockNumber": 12345678,
+                    }
+                ]
+            },
+        )
+    ],
+)
+class PricesBatch(ReadView):
+    """Current prices of several markets, as of each alone."""
+
+    parameters = by_name(MARKETS)
 
     def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
         asked = read_parameters(request.GET, self.parameters)
-        if asked["side"] == "buy" and "tokens" in asked:
-            raise exceptions.ValidationError({"tokens": ["Only a sale can be asked for by its tokens."]})
-        if ("amount" in asked) == ("tokens" in asked):
-            raise exceptions.ValidationError({"amount": ["Must be given, and not beside tokens."]})
-        position, [row] = listings.market.read(POOL, values)
-        market_id, outcomes, resolved, amm_address, reserves, fee, chain_id = row
-        if asked["outcome"] >= outcomes:
-            raise exceptions.ValidationError({"outcome": [f"The market has {outcomes} outcomes."]})
-        if resolved:
-            raise NoQuote("The market is resolved.")
-        if amm_address is None or reserves is None or chain_id is None:
-            raise NoQuote("The market has no AMM.")
-        quote = quote_of([int(reserve) for reserve in json.loads(reserves)], int(fee), asked)
-        transaction = {"to": amm_address, "data": quote.calldata, "value": 0, "chain_id": chain_id}
-        body = {"market_id": market_id, "transaction": transaction, "block_number": position.block_number}
-        return Answer(position, json.dumps(camelize(QuoteSerializer(body | quoted(quote)).data)))
+        rows = listings.several_prices
+        position, found = rows.read([*rows.row.columns(), "m.market_id"], asked)
+        bodies = in_order(asked["markets"], {row[-1]: rows.row.finish(row) for row in found})
+        return Answer(position, f'{{"results":[{",".join(bodies)}]}}')
 
 
-# What a quote follows from: columns of `listings.market`.
-POOL = [
-    "m.market_id",
-    "jsonb_array_length(m.outcomes)",
-    "m.resolved",
-    "m.amm_address",
-    "m.reserves::text",
-    "m.fee::text",
-    "(SELECT chain_id FROM checkpoint)",
-]
+def in_order(asked: Sequence[str], found: Mapping[str, Any]) -> list[Any]:
+    """What was found of each market that was asked for. Raises NotFound for those that do not exist."""
+    missing = [market_id for market_id in asked if market_id not in found]
+    if missing:
+        raise exceptions.NotFound(f"There is no market {', '.join(missing)}.")
+    return [found[market_id] for market_id in asked]
 
 
-def quote_of(reserves: list[int], fee: int, asked: dict[str, Any]) -> Quote:
-    """The quote that these parameters ask for. Raises NoQuote."""
-    if not all(reserves):
-        raise NoQuote("The market's AMM has no liquidity.")
-    outcome, slippage = asked["outcome"], asked.get("slippage", DEFAULT_SLIPPAGE)
-    try:
-        if asked["side"] == "buy":
-            return quote_buy(reserves, fee, asked["amount"], outcome, slippage)
-        returned = asked.get("amount") or amm.returned_for(reserves, fee, asked["tokens"], outcome)
-        if not returned:
-            raise NoQuote("The AMM pays nothing for so few tokens.")
-        return quote_sell(reserves, fee, returned, outcome, slippage)
-    except amm.Reverted as reverted:
-        raise NoQuote(f"The AMM would revert: {reverted}.") from reverted
+def pool_of(market_id: str, outcome_count: int, outcome: int | None) -> Pool:
+    if outcome is not None and outcome >= outcome_count:
+        raise exceptions.ValidationError({"outcome": [f"The market {market_id} has {outcome_count} outcomes."]})
+    outcomes = range(outcome_count) if outcome is None else [outcome]
+    return Pool(market_id=market_id, outcome_count=outcome_count, outcomes=outcomes)
 
 
-def quoted(quote: Quote) -> dict[str, Any]:
-    """A quote as it is served, but for what names its market."""
-    is_buy = quote.side == "buy"
-    average, impact = quote.average_price, quote.price_impact
-    return {
-        "side": quote.side,
-        "outcome": quote.outcome,
-        "amount_in": quote.collateral if is_buy else quote.tokens,
-        "amount_out": quote.tokens if is_buy else quote.collateral,
-        "fee_amount": quote.fee_amount,
-        "average_price": None if average is None else feeds.wire_price(average),
-        "price_before": feeds.wire_price(quote.price_before),
-        "price_after": feeds.wire_price(quote.price_after),
-        "price_impact": None if impact is None else float(impact),
-        "slippage": float(quote.slippage),
-        "minimum_received": quote.limit if is_buy else quote.collateral,
-        "maximum_given": quote.collateral if is_buy else quote.limit,
-    }
+def candle_starts(width: int, asked: Mapping[str, Any], now: datetime, series: int) -> range:
+    """When the candles start that are asked for: whole ones, none of the future. Raises ValidationError."""
+    step = timedelta(seconds=width)
+    end = to_seconds(now) // width * width + width
+    if "to" in asked:
+        end = min(end, -((EPOCH - asked["to"]) // step) * width)
+    if "from" in asked:
+        start = (asked["from"] - EPOCH) // step * width
+    else:
+        start = end - width * min(DEFAULT_CANDLES, max(1, MAX_ALL_CANDLES // series))
+    if "from" in asked and "to" in asked and asked["from"] > asked["to"]:
+        raise exceptions.ValidationError({"from": ["Must not be later than to."]})
+    count = max(0, end - start) // width
+    if count > MAX_CANDLES or count * series > MAX_ALL_CANDLES:
+        raise exceptions.ValidationError(
+            {
+                "from": [
+                    f"That is {count} candles each of {series} outcomes; an answer has at most {MAX_CANDLES} of one "
+                    f"and {MAX_ALL_CANDLES} of all. Ask for a longer interval, a shorter time or one outcome."
+                ]
+            }
+        )
+    return range(start, max(start, end), width)
+
+
+def candle_json(candle: Candle) -> dict[str, Any]:
+    return candle._asdict() | {"time": f"{from_seconds(candle.time):%Y-%m-%dT%H:%M:%SZ}", "volume": str(candle.volume)}

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from markets.models import Market
-from markets.price_views import QUOTE_EXAMPLE
+from markets.quote_views import QUOTE_EXAMPLE
 from tests import factories
 from tests.factories import MAX_UINT256, UNIT
 from tests.problems import problem_of
