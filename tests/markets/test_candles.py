@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from indexer.models import IndexedBlock
@@ -132,7 +132,13 @@ RESERVE = st.sampled_from([0, 1, 2, 3, 5, HUGE, HUGE + 1, HUGE + 2, HUGE - 1, MA
 AMOUNT = st.sampled_from([0, 1, 10**18, MAX_UINT256])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+# Examples cost a database's work each: a failure is told at once, not made smaller for minutes.
+@settings(
+    max_examples=60,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(st.data(), st.integers(2, 4), SECONDS, st.integers(0, 700), st.integers(0, 700))
 def test_candles_are_what_every_price_says(
     client: Client, data: st.DataObject, outcomes: int, seconds: list[int], first: int, length: int
@@ -190,6 +196,16 @@ def test_a_minute_by_minute_story(client: Client) -> None:
     # The first candle is the same whether or not it is asked for alone.
     alone = history(client, world.market, interval="1m", outcome=0, **{"from": at(60), "to": at(61)})
     assert alone == {0: found[0][1:2]}
+
+
+def test_the_first_candle_of_all_opens_at_the_first_price(client: Client) -> None:
+    """Though that is neither its highest nor its lowest, nor its last."""
+    world = World()
+    for second, pair in enumerate([[1, 1], [1, 3], [3, 1], [2, 3]]):
+        world.price(second, pair)
+    indexed_at(10)
+    [candle] = history(client, world.market, interval="1d", outcome=0)[0]
+    assert [candle[name] for name in ("open", "high", "low", "close")] == [0.5, 0.75, 0.25, 0.6]
 
 
 def test_a_pool_that_is_emptied_and_filled_again(client: Client) -> None:
