@@ -1,7 +1,8 @@
 """Answers that PostgreSQL writes: one statement gives a page's rows as JSON, and the block that they are true at.
 
 One statement is one snapshot: no commit of the indexer can make half of an answer newer. `now` is in every statement's
-reach: the checkpoint (`block_number`, `safe`, `final`, its `time`) and `parent`, what the path names.
+reach: the checkpoint (`block_number`, `safe`, `final`, its `time`), `day_ago`, the last block that is 24 hours older,
+and `parent`, what the path names.
 """
 
 import json
@@ -10,11 +11,14 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from rest_framework import exceptions, serializers
 
 from aurum.cursors import CURSOR, DEFAULT_LIMIT, LIMIT, PAGING, Cursor, page_link, read_cursor
+from aurum.database import passes
 from aurum.parameters import Parameter, by_name, choice, read_parameters
 from aurum.sqljson import JsonRow, row_of
 
@@ -22,7 +26,10 @@ from aurum.sqljson import JsonRow, row_of
 VERSION = "concat_ws('-', c.block_number, substr(c.block_hash, 3, 16), c.safe_block, c.finalized_block, r.number)"
 NOW = f"""
     SELECT c.block_number, {VERSION} AS version, coalesce(c.block_timestamp, now()) AS time,
-           coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent
+           coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent,
+           coalesce((SELECT b.number FROM indexed_blocks b
+                     WHERE b.timestamp <= coalesce(c.block_timestamp, now()) - interval '24 hours'
+                     ORDER BY b.timestamp DESC, b.number DESC LIMIT 1), -1) AS day_ago
     FROM (SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true
 """  # noqa: S608
 STATEMENT = f"""
@@ -181,6 +188,19 @@ def _cursor_values(cursor: Cursor | None) -> dict[str, str]:
 
 
 def _run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+    """Reads once more on a new connection where the kept one turns out to be broken."""
+    connection = connections[settings.READS]
+    kept = connection.connection is not None
+    try:
+        return _read(connection, statement, values)
+    except (OperationalError, InterfaceError) as error:
+        if not kept or connection.in_atomic_block or not passes(error):
+            raise
+        connection.close()
+        return _read(connection, statement, values)
+
+
+def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchall()
