@@ -18,20 +18,15 @@ from psycopg.errors import QueryCanceled
 from markets.candles import Candle, Prices, candles
 from markets.chaintime import from_seconds
 from markets.feeds import wire_prices
+from markets.models import IndexedBlock
 
 # Relative. Each float here is off by less than 2^-53 for each of at most 260 operations: 3e-14.
 MARGIN = 1e-12
 MAX_MOMENTS = (
     100_000  # points that come out of the database; a candle needs four for each outcome at most, but for ties
 )
-MAX_SECONDS = 10  # of one statement; a million points take about three
+MAX_MILLISECONDS = 10_000  # of one statement; a million points take about three seconds
 
-BLOCKS = """
-    SELECT coalesce((SELECT number FROM indexed_blocks WHERE timestamp < %(since)s
-                     ORDER BY timestamp DESC, number DESC LIMIT 1), -1),
-           coalesce((SELECT number FROM indexed_blocks WHERE timestamp < %(until)s
-                     ORDER BY timestamp DESC, number DESC LIMIT 1), -1)
-"""
 BEFORE = """
     SELECT asked.market_id, point.reserves::text
     FROM unnest(%(markets)s::text[]) asked (market_id) CROSS JOIN LATERAL (
@@ -76,11 +71,14 @@ def price_history(pools: Sequence[Pool], starts: range) -> dict[str, list[tuple[
 
 
 def _price_history(pools: Sequence[Pool], starts: range) -> dict[str, list[tuple[int, list[Candle]]]]:
-    values: dict[str, Any] = {"markets": [pool.market_id for pool in pools], "width": starts.step}
-    times = {"since": from_seconds(starts.start), "until": from_seconds(starts.stop)}
+    values: dict[str, Any] = {
+        "markets": [pool.market_id for pool in pools],
+        "width": starts.step,
+        "after": IndexedBlock.number_at(from_seconds(starts.start - 1)),
+        "last": IndexedBlock.number_at(from_seconds(starts.stop - 1)),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = '{MAX_SECONDS}s'")
-    [(values["after"], values["last"])] = _run(BLOCKS, times)
+        cursor.execute(f"SET LOCAL statement_timeout = {MAX_MILLISECONDS:d}")
     before = {market_id: _prices(reserves) for market_id, reserves in _run(BEFORE, values)}
     volumes: dict[tuple[str, int], dict[int, tuple[int, int]]] = defaultdict(dict)
     for market_id, outcome, start, volume, count in _run(TRADES, values):
@@ -108,7 +106,7 @@ def _moments(pools: Sequence[Pool], values: Mapping[str, Any]) -> dict[str, dict
     for pool in pools:
         alike[pool.outcome_count, tuple(pool.outcomes)].append(pool.market_id)
     for (outcome_count, outcomes), markets in alike.items():
-        rows = _run(_extremes(outcome_count, outcomes), {**values, "markets": markets})
+        rows = _run(_extremes(outcome_count, outcomes), {**values, "markets": markets, "limit": MAX_MOMENTS + 1})
         if len(rows) > MAX_MOMENTS:
             raise TooManyChanges
         for market_id, start, reserves in rows:
@@ -144,7 +142,7 @@ def _extremes(outcome_count: int, outcomes: tuple[int, ...]) -> str:
         SELECT market_id, extract(epoch FROM start)::bigint, reserves::text
         FROM point JOIN edge USING (market_id, start)
         WHERE key = last OR key = first OR total IS NULL OR {extreme}
-        ORDER BY market_id, key LIMIT {MAX_MOMENTS + 1}
+        ORDER BY market_id, key LIMIT %(limit)s
     """  # noqa: S608
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.http import HttpRequest
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -111,6 +111,8 @@ HISTORY_EXAMPLE = {
 
 class HistoryView(ReadView):
     """Candles of some markets."""
+
+    parameters: ClassVar[dict[str, Parameter]]
 
     def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
         asked = read_parameters(request.GET, self.parameters)
@@ -239,7 +241,7 @@ def candle_starts(width: int, asked: Mapping[str, Any], now: datetime, series: i
     if "to" in asked:
         end = min(end, -((EPOCH - asked["to"]) // step) * width)
     if "from" in asked:
-        start = (asked["from"] - EPOCH) // step * width
+        start = max(0, (asked["from"] - EPOCH) // step * width)
     else:
         start = end - width * min(DEFAULT_CANDLES, max(1, MAX_ALL_CANDLES // series))
     if "from" in asked and "to" in asked and asked["from"] > asked["to"]:

@@ -12,7 +12,6 @@ from django.test import Client
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from indexer.models import IndexedBlock
 from markets.candles import INTERVALS
 from markets.models import Checkpoint, Market, PricePoint, Trade
 from tests import factories
@@ -33,6 +32,7 @@ class World:
         )
         self.points: list[tuple[int, list[int]]] = []
         self.trades: list[tuple[int, int, int]] = []
+        self.blocks: set[int] = set()
 
     def price(self, second: int, reserves: Sequence[int]) -> None:
         self.points.append((second, list(reserves)))
@@ -54,10 +54,9 @@ class World:
     def _row(self, kind: str, second: int) -> dict[str, Any]:
         number = FIRST_BLOCK + second
         time = START + timedelta(seconds=second)
-        IndexedBlock.objects.get_or_create(
-            number=number,
-            defaults={"hash": hex_id("b", number), "parent_hash": hex_id("b", number - 1), "timestamp": time},
-        )
+        if second not in self.blocks:
+            self.blocks.add(second)
+            factories.make_block(block_number=number, timestamp=time)
         where = factories.emitted(block_number=number, log_index=len(self.points) + len(self.trades), timestamp=time)
         return where | {"id": row_id(kind, where["transaction_hash"]), "market": self.market}
 
