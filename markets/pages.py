@@ -88,12 +88,19 @@ class Rows:
         select = ", ".join(column.replace("%", "%%") for column in columns)
         return STATEMENT.format(parent=self.parent, columns=select, source=self.source, where=where, rest=rest)
 
+    def read(self, columns: Sequence[str], values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
+        """All rows, as these columns, of which the first is never null. Raises NotFound without what the path names."""
+        rows = _run(self.statement(columns, self.where), values)
+        if rows[0][2] is None:
+            raise exceptions.NotFound
+        return Position(*rows[0][:2]), [row[HEAD:] for row in rows if row[HEAD] is not None]
+
     def one(self, values: Mapping[str, Any]) -> Answer:
         """The single row that `where` leaves. Raises NotFound."""
-        [row, *_] = _run(self.statement(self.row.columns(), self.where), values)
-        if row[2] is None or row[HEAD] is None:
+        position, rows = self.read(self.row.columns(), values)
+        if not rows:
             raise exceptions.NotFound
-        return Answer(Position(*row[:2]), self.row.finish(row[HEAD:]))
+        return Answer(position, self.row.finish(rows[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
