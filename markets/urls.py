@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from markets import views
+from markets import editing, views
 
 urlpatterns = [
     path("markets", views.MarketList.as_view()),
     path("markets/<str:id>", views.MarketDetail.as_view()),
+    path("markets/<str:id>/metadata", editing.MarketMetadataView.as_view()),
     path("markets/<str:id>/positions", views.MarketPositions.as_view()),
     path("markets/<str:id>/prices", views.MarketPrices.as_view()),
     path("markets/<str:id>/trades", views.MarketTrades.as_view()),

@@ -1,0 +1,71 @@
+"""Bodies and answers of sign-in, `/api/me` and the watchlist."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from accounts.messages import LONGEST_MESSAGE
+from accounts.models import WatchedMarket
+from accounts.tokens import LONGEST_TOKEN
+from aurum.bodies import StrictSerializer
+from markets.serializers import MarketSerializer
+
+LONGEST_SIGNATURE = 16_384  # characters; that of a wallet which is not deployed yet holds how to deploy it
+
+
+class NonceSerializer(serializers.Serializer):
+    nonce = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+
+
+class SignedMessageSerializer(StrictSerializer):
+    """A Sign-In with Ethereum message (EIP-4361) as it was signed, and the signature."""
+
+    message = serializers.CharField(max_length=LONGEST_MESSAGE, trim_whitespace=False)
+    signature = serializers.RegexField(
+        r"\A0x(?:[0-9a-fA-F]{2})*\Z",
+        max_length=LONGEST_SIGNATURE,
+        error_messages={"invalid": "Must be 0x and hexadecimal digits, two for each byte."},
+    )
+
+
+class RefreshTokenSerializer(StrictSerializer):
+    refresh = serializers.CharField(max_length=LONGEST_TOKEN)
+
+
+class TokensSerializer(serializers.Serializer):
+    """`access` goes into `Authorization: Bearer …`; `refresh` gets the next pair, once."""
+
+    address = serializers.CharField()
+    token_type = serializers.CharField()
+    access = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+    refresh = serializers.CharField()
+    refresh_expires_at = serializers.DateTimeField(help_text="The session's end: refreshing does not put it off.")
+
+
+class MeSerializer(serializers.Serializer):
+    address = serializers.CharField(allow_null=True, help_text="Null for an operator without one.")
+    username = serializers.CharField()
+    is_staff = serializers.BooleanField()
+    is_superuser = serializers.BooleanField()
+    watchlist_count = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    session_expires_at = serializers.DateTimeField(allow_null=True, help_text="Null with a session cookie.")
+
+
+class WatchedMarketSerializer(serializers.ModelSerializer):
+    """The view gives the page's markets in the context, by marketId."""
+
+    market_id = serializers.CharField(read_only=True)
+    market = serializers.SerializerMethodField()
+
+    class Meta:
+        model = WatchedMarket
+        fields = ("market_id", "added_at", "market")
+
+    @extend_schema_field(MarketSerializer(allow_null=True))
+    def get_market(self, watched: WatchedMarket) -> Any:
+        """Null while the market is not indexed."""
+        return self.context["markets"].get(watched.market_id)
