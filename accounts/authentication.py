@@ -17,25 +17,18 @@ class TokenAuthentication(JWTAuthentication):
     www_authenticate_realm = "aurum"
 
     def authenticate(self, request: Any) -> Any:
-        found: Any = super().authenticate(request)
+        try:
+            found: Any = super().authenticate(request)
+        except (tokens.BadToken, exceptions.AuthenticationFailed):
+            raise exceptions.AuthenticationFailed("The access token is invalid, has expired or was revoked.") from None
         return None if found is None else (found[0].user, found[0])
 
     def get_validated_token(self, raw_token: bytes) -> Token:
-        try:
-            return tokens.read(AccessToken, raw_token)
-        except tokens.BadToken:
-            raise _invalid() from None
+        return tokens.read(AccessToken, raw_token)
 
     def get_user(self, validated_token: Token) -> Any:
         """The session: the user comes with it."""
-        try:
-            return tokens.session_of(validated_token, timezone.now())
-        except tokens.BadToken:
-            raise _invalid() from None
-
-
-def _invalid() -> exceptions.AuthenticationFailed:
-    return exceptions.AuthenticationFailed("The access token is invalid, has expired or was revoked.")
+        return tokens.session_of(validated_token, timezone.now())
 
 
 class TokenScheme(SimpleJWTScheme):

@@ -26,6 +26,7 @@ class SignedMessageSerializer(StrictSerializer):
     signature = serializers.RegexField(
         r"\A0x(?:[0-9a-fA-F]{2})*\Z",
         max_length=LONGEST_SIGNATURE,
+        trim_whitespace=False,
         error_messages={"invalid": "Must be 0x and hexadecimal digits, two for each byte."},
     )
 

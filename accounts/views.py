@@ -125,7 +125,8 @@ class VerifyView(SignInView):
         body = serializers.SignedMessageSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         try:
-            pair = sign_in.sign_in(**body.validated_data, now=timezone.now())
+            signed = body.validated_data
+            pair = sign_in.sign_in(signed["message"], signed["signature"], timezone.now())
         except messages.Malformed as error:
             raise exceptions.ValidationError({"message": [str(error)]}) from None
         except messages.Refused as error:

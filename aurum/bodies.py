@@ -8,7 +8,7 @@ from rest_framework import exceptions, serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.settings import api_settings
 
-LARGEST_BODY = 64 * 1024  # bytes
+LARGEST_BODY = 128 * 1024  # bytes: the longest description, with each character escaped
 MOST_UNKNOWN = 10  # that an answer names
 
 
