@@ -2,8 +2,8 @@
 
 import logging
 import pickle
+import time
 from functools import cache
-from time import monotonic, time
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
@@ -35,7 +35,7 @@ class LocalCache(LocMemCache):
             count = pickle.loads(self._cache[key]) + 1  # noqa: S301 (it is our own)
             self._cache[key] = pickle.dumps(count)
             self._cache.move_to_end(key, last=False)
-            return count, self._expire_info[key] - time()
+            return count, self._expire_info[key] - time.time()
 
 
 class SharedCache(RedisCache):
@@ -63,7 +63,7 @@ class Server:
         self._rests_until = 0.0
 
     def usable(self) -> bool:
-        return monotonic() >= self._rests_until
+        return time.monotonic() >= self._rests_until
 
     def answered(self) -> None:
         if self._is_down:
@@ -71,7 +71,7 @@ class Server:
             logger.warning("Redis answers again")
 
     def failed(self, error: Exception) -> None:
-        self._rests_until = monotonic() + REST
+        self._rests_until = time.monotonic() + REST
         if not self._is_down:
             self._is_down = True
             logger.error("Redis does not answer, each process counts for itself until it does: %s", error)

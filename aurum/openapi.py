@@ -42,6 +42,25 @@ def problems(*statuses: int, **details: str) -> dict[Any, Any]:
     return {(status, CONTENT_TYPE): _response(status, why[status]) for status in chosen}
 
 
+def add_common_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Documents what every endpoint may answer with, beside what it says itself."""
+    for path, operations in result["paths"].items():
+        for operation in operations.values():
+            for status in (400, 404, 429, 503) if "{" in path else (400, 429, 503):
+                operation["responses"].setdefault(str(status), _documented(status))
+    return result
+
+
+def _documented(status: int) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    content = {"schema": schema, "examples": {str(status): {"value": _example(status, WHY[status])}}}
+    return {"description": WHY[status], "content": {CONTENT_TYPE: content}}
+
+
 def _response(status: int, detail: str) -> OpenApiResponse:
-    example = problem(status, detail) | {"requestId": "b5c1e0f6a1d34c5f8a2b3c4d5e6f7a8b"}
-    return OpenApiResponse(ProblemSerializer, detail, [OpenApiExample(str(status), example, response_only=True)])
+    example = OpenApiExample(str(status), _example(status, detail), response_only=True)
+    return OpenApiResponse(ProblemSerializer, detail, [example])
+
+
+def _example(status: int, detail: str) -> dict[str, Any]:
+    return problem(status, detail) | {"requestId": "b5c1e0f6a1d34c5f8a2b3c4d5e6f7a8b"}
