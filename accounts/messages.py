@@ -1,4 +1,4 @@
-"""PURE of Django: reads a Sign-In with Ethereum message (EIP-4361), and says what is wrong with it.
+"""Reads a Sign-In with Ethereum message (EIP-4361), and says what is wrong with it.
 
 The library's own parsers take seconds of CPU for two kilobytes of nonsense: what comes from outside is read here, in
 one pass with bounds, and the library gets the parts.

@@ -221,7 +221,15 @@ class WatchlistView(PrivateMixin, ChainReadMixin, generics.ListAPIView):
     serializer_class = serializers.WatchedMarketSerializer
     ordering = ("-id",)
 
-    @extend_schema(responses={200: serializers.WatchedMarketSerializer(many=True)} | problems(400, 401))
+    @extend_schema(
+        responses={200: serializers.WatchedMarketSerializer(many=True)} | problems(400, 401),
+        examples=[
+            OpenApiExample(
+                "A market that is not indexed at the moment",
+                {"marketId": "0x" + "5b" * 32, "addedAt": "2026-01-01T00:00:10Z", "market": None},
+            )
+        ],
+    )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         page: Any = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         context = self.get_serializer_context()

@@ -56,7 +56,7 @@ class KeysetPagination(BasePagination):
         return Response({"results": data, "next": self.next_cursor, "previous": self.previous_cursor})
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        link = {"type": ["string", "null"], "format": "uri"}
+        link = {"type": ["string", "null"], "format": "uri", "example": None}
         return {
             "type": "object",
             "required": ["results", "next", "previous"],
