@@ -1,13 +1,10 @@
 """Bodies and answers of sign-in, `/api/me` and the watchlist."""
 
-from typing import Any
-
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.messages import LONGEST_MESSAGE
-from accounts.models import WatchedMarket
 from accounts.tokens import LONGEST_TOKEN
+from aurum import sqljson
 from aurum.bodies import StrictSerializer
 from markets.serializers import MarketSerializer
 
@@ -56,17 +53,7 @@ class MeSerializer(serializers.Serializer):
     session_expires_at = serializers.DateTimeField(allow_null=True, help_text="Null with a session cookie.")
 
 
-class WatchedMarketSerializer(serializers.ModelSerializer):
-    """The view gives the page's markets in the context, by marketId."""
+class WatchedMarketSerializer(MarketSerializer):
+    """A market as everywhere, and since when it is watched."""
 
-    market_id = serializers.CharField(read_only=True)
-    market = serializers.SerializerMethodField()
-
-    class Meta:
-        model = WatchedMarket
-        fields = ("market_id", "added_at", "market")
-
-    @extend_schema_field(MarketSerializer(allow_null=True))
-    def get_market(self, watched: WatchedMarket) -> Any:
-        """Null while the market is not indexed."""
-        return self.context["markets"].get(watched.market_id)
+    added_at = sqljson.Moment("w.added_at")

@@ -1,28 +1,27 @@
 """REST endpoints of sign-in, and of what is a user's own."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import QuerySet
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
-from rest_framework import exceptions, generics
+from rest_framework import exceptions
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework_simplejwt.tokens import RefreshToken
 
-from accounts import messages, serializers, sign_in, tokens, wallets, watchlist
+from accounts import listings, messages, serializers, sign_in, tokens, wallets, watchlist
 from accounts.models import ApiSession, WatchedMarket
-from aurum.filters import refuse_unknown
-from aurum.openapi import problems
+from aurum.parameters import HEX, Parameter, read_parameters
+from aurum.schema import page_of, problems
 from markets.models import Market
-from markets.reading import BYTES32_FORM, ChainReadMixin, by_id
-from markets.serializers import MarketSerializer
+from markets.reading import by_id
 
 ADDRESS_FORM = re.compile(r"0x[0-9a-f]{40}")
 MARKET_ID = OpenApiParameter("id", OpenApiTypes.STR, "path", description="The market's UUID, or its 0x… marketId.")
@@ -80,12 +79,13 @@ class WatchlistFull(exceptions.APIException):
 class PrivateMixin:
     """Answers that no cache may keep."""
 
+    parameters: Mapping[str, Parameter] = {}
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
-        if request.method != "GET":
-            refuse_unknown(request, set())
+        read_parameters(request.query_params, self.parameters)
 
-    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
         response["Cache-Control"] = "no-store"
         return response
@@ -198,7 +198,6 @@ class MeView(PrivateMixin, APIView):
         ],
     )
     def get(self, request: Request) -> Response:
-        refuse_unknown(request, set())
         user: Any = request.user
         name = user.get_username()
         body = {
@@ -213,40 +212,23 @@ class MeView(PrivateMixin, APIView):
         return Response(serializers.MeSerializer(body).data)
 
 
-class WatchlistView(PrivateMixin, ChainReadMixin, generics.ListAPIView):
-    """The markets that the user watches, the last added first."""
+class WatchlistView(PrivateMixin, APIView):
+    """The markets that the user watches, the last added first. One that is not indexed at the moment is left out."""
 
-    permission_classes = (IsAuthenticated,)  # type: ignore[assignment]
-    queryset = WatchedMarket.objects.none()
-    serializer_class = serializers.WatchedMarketSerializer
-    ordering = ("-id",)
+    permission_classes = (IsAuthenticated,)
+    listing = listings.watchlist
+    parameters = listing.parameters
 
     @extend_schema(
-        responses={200: serializers.WatchedMarketSerializer(many=True)} | problems(400, 401),
-        examples=[
-            OpenApiExample(
-                "A market that is not indexed at the moment",
-                {"marketId": "0x" + "5b" * 32, "addedAt": "2026-01-01T00:00:10Z", "market": None},
-            )
-        ],
+        responses={200: page_of(serializers.WatchedMarketSerializer)} | problems(400, 401),
+        examples=[OpenApiExample("Nothing is watched", {"results": [], "next": None, "previous": None})],
     )
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        page: Any = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        context = self.get_serializer_context()
-        markets = (
-            Market.objects.with_figures(self.chain_time)
-            .select_related("metadata")
-            .prefetch_related("amms")
-            .filter(market_id__in=[watched.market_id for watched in page])
-        )
-        context["markets"] = {
-            market["market_id"]: market for market in MarketSerializer(markets, many=True, context=context).data
-        }
-        return self.get_paginated_response(self.get_serializer_class()(page, many=True, context=context).data)
-
-    def get_queryset(self) -> QuerySet[WatchedMarket]:
-        user: Any = self.request.user
-        return WatchedMarket.objects.filter(user=user)
+    def get(self, request: Request) -> HttpResponse:
+        position, body = self.listing.page(request._request, {"user": request.user.pk})
+        response = HttpResponse(body, content_type="application/json")
+        if position.block_number is not None:
+            response["X-Indexed-Block"] = str(position.block_number)
+        return response
 
 
 @extend_schema(parameters=[MARKET_ID])
@@ -273,7 +255,7 @@ class WatchedMarketView(PrivateMixin, APIView):
     def delete(self, request: Request, id: str) -> Response:
         """Takes a market off the watchlist. It need not be on it; nor be indexed, where its marketId names it."""
         market = Market.objects.only("market_id").filter(by_id(id, "market_id")).first()
-        market_id = market.market_id if market else id.lower() if BYTES32_FORM.fullmatch(id) else None
+        market_id = market.market_id if market else id.lower() if HEX[32].fullmatch(id) else None
         was_there = market_id is not None and watchlist.unwatch(request.user, market_id)
         if not was_there and market is None:
             raise Http404

@@ -97,7 +97,6 @@ INSTALLED_APPS = [
     "corsheaders",
     "channels",
     "rest_framework",
-    "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "aurum",
@@ -112,13 +111,14 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "aurum.health.HealthMiddleware",
     "aurum.throttling.RateLimitHeadersMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "aurum.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "aurum.middleware.AuthenticationMiddleware",
+    "aurum.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -157,9 +157,14 @@ def _database_url() -> str:
 
 DATABASES = {"default": environment.database(_database_url())}
 DATABASES["default"]["OPTIONS"]["pool"] = environment.database_pool(DATABASES["default"])
+# The connections that read answers, each kept by its thread: no check before each statement, for a read that fails is
+# simply read again; statements are prepared. A replica may lag: every answer says at which block it is true.
+DATABASES["reads"] = environment.reads_database(env, DATABASES["default"])
+READS = "reads"
 # Tells processes apart in pg_stat_activity; an indexer that takes over ends the connections of the one before by it.
 PROCESS_NAME = f"aurum {socket.gethostname()[:32]} {os.getpid()} {secrets.token_hex(3)}"
-DATABASES["default"]["OPTIONS"]["application_name"] = PROCESS_NAME
+for _database in DATABASES.values():
+    _database["OPTIONS"]["application_name"] = PROCESS_NAME
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
@@ -230,9 +235,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_THROTTLE_CLASSES": ["aurum.throttling.ApiThrottle"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticatedOrReadOnly"],
-    "DEFAULT_FILTER_BACKENDS": ["aurum.filters.StrictFilterBackend"],
-    "DEFAULT_PAGINATION_CLASS": "aurum.pagination.KeysetPagination",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "aurum.schema.ApiSchema",
     "EXCEPTION_HANDLER": "aurum.problems.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%SZ",
@@ -259,10 +262,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "CAMELIZE_NAMES": False,
+    "ENUM_NAME_OVERRIDES": {"MarketStatusEnum": "markets.serializers.STATUSES"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "drf_spectacular.contrib.djangorestframework_camel_case.camelize_serializer_fields",
-        "aurum.openapi.add_common_problems",
     ],
 }
 

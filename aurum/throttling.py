@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -90,6 +91,14 @@ def count(subject: str) -> Usage:
     ours: Any = cache  # cache.py's
     number, seconds_left = ours.hit(f"requests:{subject}", settings.RATE_LIMIT_WINDOW / 1000)
     return Usage(limit=settings.RATE_LIMIT_MAX, count=number, seconds_left=seconds_left)
+
+
+def admit(request: HttpRequest) -> None:
+    """Counts a request without credentials. Raises Throttled."""
+    usage = count(f"address:{address_of(request)}")
+    request.rate_limit = usage  # type: ignore[attr-defined]
+    if usage.is_exceeded:
+        raise Throttled(usage.wait)
 
 
 class ApiThrottle(BaseThrottle):

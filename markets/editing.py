@@ -13,9 +13,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from aurum.bodies import StrictSerializer
-from aurum.filters import refuse_unknown
-from aurum.openapi import problems
-from markets.metadata import edit
+from aurum.parameters import read_parameters
+from aurum.schema import problems
+from markets.metadata import FIELDS, edit
 from markets.models import Market
 from markets.reading import by_id
 from markets.serializers import MetadataSerializer
@@ -59,11 +59,12 @@ class MarketMetadataView(APIView):
     )
     def patch(self, request: Request, id: str) -> Response:
         """Changes a market's metadata. For its creator, signed in with that address, and for operators."""
-        refuse_unknown(request, set())
+        read_parameters(request.query_params, {})
         market = get_object_or_404(Market.objects.only("market_id", "creator"), by_id(id, "market_id"))
         user: Any = request.user
         if user.get_username() != market.creator and not (user.is_staff and user.has_perm(PERMISSION)):
             raise exceptions.PermissionDenied("Only the market's creator and operators may edit its metadata.")
         body = MetadataEditSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        return Response(MetadataSerializer(edit(market.market_id, body.validated_data, by=user.get_username())).data)
+        metadata = edit(market.market_id, body.validated_data, by=user.get_username())
+        return Response({name: getattr(metadata, name) for name in FIELDS})

@@ -36,6 +36,7 @@ def unlimited(settings: Any) -> None:
 @pytest.fixture(scope="module")
 def w3() -> Iterator[Web3]:
     with Anvil(port=0) as node:
+        assert node.request("evm_setBlockGasLimit", hex(5_000_000)) is True  # what a contract may waste in a call
         yield Web3(HTTPProvider(node.url))
 
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("markets", "0004_cheaper_writes"),
+        ("markets", "0005_revision"),
     ]
 
     operations = [
