@@ -23,8 +23,8 @@ LOCAL_ENTRIES = 100_000  # above them the ones that were used least recently are
 class LocalCache(LocMemCache):
     """What this process remembers."""
 
-    def hit(self: Any, key: str, seconds: float) -> tuple[int, float]:
-        """Counts one more under this key, from 1 on: the count, and the seconds until it is forgotten.
+    def hit(self: Any, key: str, seconds: float, amount: int = 1) -> tuple[int, float]:
+        """Counts under this key, from nothing on: the count, and the seconds until it is forgotten.
 
         They are `seconds` from the first hit on; later ones do not prolong them.
         """
@@ -32,7 +32,7 @@ class LocalCache(LocMemCache):
         with self._lock:
             if self._has_expired(key):
                 self._set(key, pickle.dumps(0), seconds)
-            count = pickle.loads(self._cache[key]) + 1  # noqa: S301 (it is our own)
+            count = pickle.loads(self._cache[key]) + amount  # noqa: S301 (it is our own)
             self._cache[key] = pickle.dumps(count)
             self._cache.move_to_end(key, last=False)
             return count, self._expire_info[key] - time.time()
@@ -41,12 +41,12 @@ class LocalCache(LocMemCache):
 class SharedCache(RedisCache):
     """What all processes remember."""
 
-    def hit(self, key: str, seconds: float) -> tuple[int, float]:
+    def hit(self, key: str, seconds: float, amount: int = 1) -> tuple[int, float]:
         """As LocalCache.hit, in one exchange."""
         key = self.make_and_validate_key(key)
         with self._cache.get_client(key, write=True).pipeline(transaction=True) as pipeline:
             pipeline.set(key, 0, px=round(seconds * 1000), nx=True)
-            pipeline.incr(key)
+            pipeline.incrby(key, amount)
             pipeline.pttl(key)
             _, count, milliseconds = pipeline.execute()
         return count, milliseconds / 1000
@@ -90,9 +90,9 @@ class Cache(BaseCache):
         self._local = LocalCache(location, params | {"OPTIONS": {"MAX_ENTRIES": LOCAL_ENTRIES}})
         self._server = server(location, self.key_prefix) if location else None
 
-    def hit(self, key: str, seconds: float) -> tuple[int, float]:
-        """Counts one more under this key, from 1 on: the count, and the seconds until it is forgotten."""
-        return self._asked("hit", key, seconds)
+    def hit(self, key: str, seconds: float, amount: int = 1) -> tuple[int, float]:
+        """Counts under this key, from nothing on: the count, and the seconds until it is forgotten."""
+        return self._asked("hit", key, seconds, amount)
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         return self._asked("add", key, value, timeout, version)

@@ -7,6 +7,7 @@ in; attempts.py has the limits of sign-in and passwords. All count in the cache 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, ip_address, ip_network
 from math import ceil
 from typing import Any
@@ -48,6 +49,7 @@ class Usage:
         return max(1, ceil(self.seconds_left))
 
 
+@lru_cache(maxsize=4096)
 def client_address(peer: str, forwarded_for: str, trusted_proxies: int) -> str:
     """The client's address: an IPv4 address, or the /64 of an IPv6 one; `unknown` where the peer has none.
 
@@ -86,10 +88,15 @@ def address_of(request: HttpRequest) -> str:
     return client_address(meta.get("REMOTE_ADDR") or "", meta.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES)
 
 
+def key_of(subject: str) -> str:
+    """Where the requests of a subject are counted in the cache."""
+    return f"requests:{subject}"
+
+
 def count(subject: str) -> Usage:
     """Counts one more request of a subject, such as `user:7` or `address:192.0.2.1`, against the API's limit."""
     ours: Any = cache  # cache.py's
-    number, seconds_left = ours.hit(f"requests:{subject}", settings.RATE_LIMIT_WINDOW / 1000)
+    number, seconds_left = ours.hit(key_of(subject), settings.RATE_LIMIT_WINDOW / 1000)
     return Usage(limit=settings.RATE_LIMIT_MAX, count=number, seconds_left=seconds_left)
 
 

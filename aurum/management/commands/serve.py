@@ -38,7 +38,7 @@ class Command(BaseCommand):
         try:
             uvicorn.run(
                 asgi.application,
-                http=type("Protocol", (FrontProtocol,), {"cache": asgi.answers}),
+                http=type("Protocol", (FrontProtocol,), {"cache": asgi.answers, "tally": asgi.tally}),
                 host=settings.HOST,
                 port=settings.PORT,
                 lifespan="off",
