@@ -341,6 +341,28 @@ class MarketMetadata(models.Model):
         return self.market_id
 
 
+class MetadataEdit(models.Model):
+    """One edit of a market's metadata: who changed what, and when. It outlives the market's row and the user's."""
+
+    market = models.ForeignKey(
+        Market,
+        models.DO_NOTHING,
+        to_field="market_id",
+        db_constraint=False,
+        related_name="metadata_edits",
+    )
+    edited_at = models.DateTimeField(db_default=Now())
+    edited_by = models.CharField(max_length=150, help_text="The address, or an operator's name.")
+    before = models.JSONField()
+    after = models.JSONField()
+
+    class Meta:
+        db_table = "metadata_edits"
+
+    def __str__(self) -> str:
+        return f"{self.market_id} by {self.edited_by}"
+
+
 class Channel(models.Model):
     """The last `seq` of a WebSocket channel, such as `prices:0x…`; it rises by one with each message."""
 
