@@ -19,7 +19,7 @@ class NonceSerializer(serializers.Serializer):
 class SignedMessageSerializer(StrictSerializer):
     """A Sign-In with Ethereum message (EIP-4361) as it was signed, and the signature."""
 
-    message = serializers.CharField(max_length=LONGEST_MESSAGE, trim_whitespace=False)
+    message = serializers.CharField(min_length=1, max_length=LONGEST_MESSAGE, trim_whitespace=False)
     signature = serializers.RegexField(
         r"\A0x(?:[0-9a-fA-F]{2})*\Z",
         max_length=LONGEST_SIGNATURE,
@@ -29,7 +29,9 @@ class SignedMessageSerializer(StrictSerializer):
 
 
 class RefreshTokenSerializer(StrictSerializer):
-    refresh = serializers.CharField(max_length=LONGEST_TOKEN)
+    """A refresh token as `verify` or `refresh` gave it."""
+
+    refresh = serializers.CharField(min_length=1, max_length=LONGEST_TOKEN, trim_whitespace=False)
 
 
 class TokensSerializer(serializers.Serializer):

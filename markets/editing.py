@@ -4,8 +4,7 @@ from typing import Any
 
 from django.core.validators import URLValidator
 from django.shortcuts import get_object_or_404
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import exceptions, serializers
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -13,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from aurum.bodies import StrictSerializer
-from aurum.parameters import read_parameters
+from aurum.parameters import MARKET_ID, read_parameters
 from aurum.schema import problems
 from markets.metadata import FIELDS, edit
 from markets.models import Market
@@ -49,9 +48,7 @@ class MarketMetadataView(APIView):
     permission_classes = (IsAuthenticated,)
 
     @extend_schema(
-        parameters=[
-            OpenApiParameter("id", OpenApiTypes.STR, "path", description="The market's UUID, or its 0x… marketId.")
-        ],
+        parameters=[MARKET_ID],
         request=MetadataEditSerializer,
         responses={200: MetadataSerializer}
         | problems(400, 401, 404, 413, 415, s403="Only the market's creator and operators may edit its metadata."),

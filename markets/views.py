@@ -1,13 +1,10 @@
 """REST endpoints of markets and users."""
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 
+from aurum.parameters import ADDRESS, MARKET_ID
 from markets import listings
 from markets.reading import ListView, ObjectView, address_of, market_ids
-
-MARKET_ID = OpenApiParameter("id", OpenApiTypes.STR, "path", description="The market's UUID, or its 0x… marketId.")
-ADDRESS = OpenApiParameter("address", OpenApiTypes.STR, "path", description="0x and 40 hexadecimal digits, any case.")
 
 
 class MarketList(ListView):

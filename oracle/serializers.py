@@ -26,8 +26,8 @@ def facts(question: Question) -> lifecycle.Facts:
 
 
 class VoteSerializer(serializers.ModelSerializer):
-    payouts = AmountListField()
-    weight = AmountField()
+    payouts = AmountListField(allow_null=True, help_text="Null until the vote is revealed.")
+    weight = AmountField(allow_null=True, help_text="Null until the vote is revealed.")
 
     class Meta:
         model = Vote
@@ -47,7 +47,7 @@ class QuestionSerializer(serializers.ModelSerializer):
     dispute = serializers.SerializerMethodField()
     votes = serializers.SerializerMethodField()
     tally = serializers.SerializerMethodField()
-    payouts = AmountListField()
+    payouts = AmountListField(allow_null=True, help_text="Null until the question is resolved.")
     deadlines = serializers.SerializerMethodField()
     available_actions = serializers.SerializerMethodField()
     timeline = TimelineSerializer(many=True, read_only=True)
