@@ -405,12 +405,12 @@ class IndexedBlock(models.Model):
         return f"{self.number} {self.hash}"
 
     @classmethod
-    def number_at(cls, moment: datetime) -> int:
+    def number_at(cls, moment: datetime, *, using: str | None = None) -> int:
         """The height of the last indexed block at or before `moment`, -1 where there is none.
 
         What happened later than `moment` is in higher blocks, and nothing else is: times rise with the chain.
         """
-        blocks = cls.objects.filter(timestamp__lte=moment).order_by("-timestamp", "-number")
+        blocks = cls.objects.using(using).filter(timestamp__lte=moment).order_by("-timestamp", "-number")
         number: int | None = blocks.values_list("number", flat=True).first()
         return -1 if number is None else number
 

@@ -92,8 +92,10 @@ def _report(pages: Mapping[str, object], kept: Mapping[str, object], *servers: S
         )
     reads = [sum(plain.cost(page)) / sum(ours.cost(page)) for page in pages]
     costs = [sum(ours.cost(page)) / sum(keeping.cost(page)) for page in kept]
-    print(f"\nread: {min(reads):.2f} to {max(reads):.2f} of Express' requests a CPU second, median {median(reads):.2f}"
-          f" (goal {GOAL_READ})")
+    print(
+        f"\nread: {min(reads):.2f} to {max(reads):.2f} of Express' requests a CPU second, median {median(reads):.2f}"
+        f" (goal {GOAL_READ})"
+    )
     print(f"kept: {min(costs):.2f} to {max(costs):.2f} of Express' cost, median {median(costs):.2f} (goal {GOAL_KEPT})")
 
 
