@@ -4,6 +4,7 @@ from aurum.parameters import choice, hex_word, integer, moment, text
 from markets import serializers
 from markets.models import HistoryEntry, Trade
 from markets.pages import Filter, Key, Listing, Rows
+from markets.search import FOUND, SEARCH
 
 MARKETS = """
     markets m
@@ -33,7 +34,7 @@ markets = Listing(
     serializer=serializers.MarketSerializer,
     source=MARKETS,
     filters=(
-        Filter(text("search", 200), "strpos(lower(m.question), lower(%(search)s)) > 0"),
+        Filter(SEARCH, FOUND),
         Filter(text("category", 64), "d.category = %(category)s"),
         Filter(choice("status", serializers.STATUSES), f"{serializers.STATUS} = %(status)s"),
         Filter(hex_word("creator", 20), "m.creator = %(creator)s"),

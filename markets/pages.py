@@ -6,13 +6,14 @@ and `parent`, what the path names.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from rest_framework import exceptions, serializers
@@ -39,6 +40,8 @@ SELECT now.block_number, now.version, now.parent, page.* FROM now LEFT JOIN LATE
 ) page ON true
 """  # noqa: S608
 HEAD = 3  # columns of `now` before a row's own
+
+T = TypeVar("T")
 
 
 class Position(NamedTuple):
@@ -90,7 +93,7 @@ class Rows:
 
     def read(self, columns: Sequence[str], values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
         """All rows, as these columns, of which the first is never null. Raises NotFound without what the path names."""
-        rows = _run(self.statement(columns, self.where), values)
+        rows = run(self.statement(columns, self.where), values)
         if rows[0][2] is None:
             raise exceptions.NotFound
         return Position(*rows[0][:2]), [row[HEAD:] for row in rows if row[HEAD] is not None]
@@ -125,7 +128,7 @@ class Listing(Rows):
         order = asked.pop("ordering", next(iter(self.orders)))
         direction = None if cursor is None else cursor.backwards
         statement = _page_statement(self, tuple(sorted(asked)), order, direction)
-        rows = _run(statement, {**values, **asked, **_cursor_values(cursor), LIMIT: limit + 1})
+        rows = run(statement, {**values, **asked, **_cursor_values(cursor), LIMIT: limit + 1})
         if rows[0][2] is None:
             raise exceptions.NotFound
         position = Position(*rows[0][:2])
@@ -187,17 +190,44 @@ def _cursor_values(cursor: Cursor | None) -> dict[str, str]:
     return {f"cursor{number}": value for number, value in enumerate(cursor.values)} if cursor else {}
 
 
-def _run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+@contextmanager
+def one_snapshot(using: str | None = None) -> Iterator[None]:
+    """Several statements read at one moment. Inside a transaction it is a savepoint, with that one's isolation."""
+    connection = connections[using or DEFAULT_DB_ALIAS]
+    outermost = not connection.in_atomic_block
+    with transaction.atomic(using=connection.alias):
+        if outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def read_at_once(read: Callable[[], T]) -> T:
+    """What `read` finds with several statements at one moment; it may be called twice."""
+
+    def within(connection: BaseDatabaseWrapper) -> T:
+        with one_snapshot(connection.alias):
+            return read()
+
+    return _reading(within)
+
+
+def run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+    """The rows of one statement, on the connection for reads."""
+    return _reading(lambda connection: _read(connection, statement, values))
+
+
+def _reading(read: Callable[[BaseDatabaseWrapper], T]) -> T:
     """Reads once more on a new connection where the kept one turns out to be broken."""
     connection = connections[settings.READS]
     kept = connection.connection is not None
     try:
-        return _read(connection, statement, values)
+        return read(connection)
     except (OperationalError, InterfaceError) as error:
         if not kept or connection.in_atomic_block or not passes(error):
             raise
         connection.close()
-        return _read(connection, statement, values)
+        return read(connection)
 
 
 def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, Any]) -> list[Any]:
@@ -208,5 +238,5 @@ def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, 
 
 def current_position() -> Position:
     """Where an answer stands that is read now."""
-    [row] = _run(NOW.format(parent="true"), {})
+    [row] = run(NOW.format(parent="true"), {})
     return Position(row[0], row[1])
