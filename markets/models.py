@@ -144,6 +144,8 @@ class LiquidityShare(models.Model):
     amm = models.ForeignKey(Amm, models.CASCADE, to_field="address", db_column="amm_address", related_name="shares")
     holder = AddressField(db_index=True)
     amount = Uint256Field()
+    cost = TotalField(default=0, help_text="What was paid for the shares that are left (pnl.py).")
+    realized_pnl = TotalField(default=0)
 
     class Meta:
         db_table = "liquidity_shares"
@@ -177,6 +179,9 @@ class Position(models.Model):
     outcome_index = models.IntegerField()
     amount = Uint256Field()
     is_amm = models.BooleanField(default=False)
+    cost = TotalField(default=0, help_text="What was paid for the tokens that are left (pnl.py); of an AMM, nothing.")
+    realized_pnl = TotalField(default=0)
+    untracked_amount = Uint256Field(default=0, help_text="Of the tokens, those that came without a known cost.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -272,11 +277,17 @@ class HistoryEntry(Emitted):
     type = models.CharField(max_length=16, choices=Type)
     user_address = AddressField()
     market = of_market("history")
-    outcome = models.IntegerField(null=True, help_text="Null where all outcomes moved alike, against collateral.")
-    amount = Uint256Field(help_text="Outcome tokens, of each outcome; LP shares where liquidity moved.")
+    outcome = models.IntegerField(
+        null=True, help_text="Null where all outcomes moved alike, against collateral, and where LP shares moved."
+    )
+    amount = Uint256Field(
+        help_text="Outcome tokens, of each outcome; LP shares where liquidity or, by a transfer, shares moved."
+    )
     collateral_amount = Uint256Field(null=True)
     outcome_amounts = Uint256ListField(null=True, help_text="Outcome tokens that liquidity put in or took out.")
     counterparty = AddressField(null=True)
+    realized_pnl = TotalField(default=0, help_text="Their sum up to a time is what the user had realised by then.")
+    cost_change = TotalField(default=0, help_text="Their sum up to a time is what the user's holdings had cost then.")
     sequence = models.IntegerField(default=0)
 
     class Meta:
