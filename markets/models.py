@@ -430,3 +430,20 @@ class Checkpoint(models.Model):
         if block_number <= self.finalized_block:
             return "final"
         return "safe" if block_number <= self.safe_block else "pending"
+
+
+class Revision(models.Model):
+    """How often what people or token contracts say was changed: a part of every answer's version. One row.
+
+    Triggers raise it with every write to the tables that answers show beside the ledger, and tell listeners on
+    `indexed` of it, as of every move of the checkpoint.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    number = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "revision"
+
+    def __str__(self) -> str:
+        return str(self.number)
