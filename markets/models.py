@@ -6,6 +6,7 @@ block times. `MarketMetadata` is the exception: people write it, and a re-index 
 
 from datetime import datetime
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -296,10 +297,58 @@ class HistoryEntry(Emitted):
         indexes = [
             models.Index(fields=["user_address", "-block_number", "-log_index", "-sequence"], name="history_of_user"),
             models.Index(fields=["market", "-block_number", "-log_index", "-sequence"], name="history_of_market"),
+            models.Index(
+                fields=["market", "block_number"],
+                name="history_of_liquidity",
+                condition=models.Q(type__in=["add_liquidity", "remove_liquidity"]),
+            ),
+            # Rows lie in the table as in the chain: it costs a writer nothing, and finds the last days.
+            BrinIndex(fields=["block_number"], name="history_by_block", autosummarize=True),
         ]
 
     def __str__(self) -> str:
         return f"{self.type} by {self.user_address}"
+
+
+class Ranking(models.Model):
+    """When the leaderboard of a period was computed (leaderboard.py), and how long that took. No part of the ledger."""
+
+    collateral_token = AddressField()
+    period = models.CharField(max_length=8)
+    block_number = models.BigIntegerField()
+    block_hash = Bytes32Field(blank=True)
+    computed_at = models.DateTimeField()
+    seconds = models.FloatField()
+
+    class Meta:
+        db_table = "rankings"
+        constraints = [models.UniqueConstraint(fields=["collateral_token", "period"], name="rankings_once")]
+
+    def __str__(self) -> str:
+        return f"{self.period} at block {self.block_number}"
+
+
+class RankedUser(models.Model):
+    """A user's place in the leaderboard of a period: by profit, or by volume."""
+
+    collateral_token = AddressField()
+    period = models.CharField(max_length=8)
+    ranked_by = models.CharField(max_length=8)
+    rank = models.IntegerField()
+    user_address = AddressField()
+    profit = TotalField()
+    volume = TotalField()
+
+    class Meta:
+        db_table = "ranked_users"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["collateral_token", "period", "ranked_by", "rank"], name="ranked_users_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rank}. {self.user_address}"
 
 
 class CollateralToken(models.Model):

@@ -5,12 +5,13 @@ reach: the checkpoint (`block_number`, `safe`, `final`, its `time`) and `parent`
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db import connection, transaction
 from django.http import HttpRequest
 from rest_framework import exceptions, serializers
 
@@ -179,7 +180,25 @@ def _run(statement: str, values: Mapping[str, Any]) -> list[Any]:
         return cursor.fetchall()
 
 
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Reads everything of one answer at one moment: a commit in between must not make half of it newer."""
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
 def current_position() -> Position:
     """Where an answer stands that is read now."""
     [row] = _run(NOW.format(parent="true"), {})
     return Position(row[0], row[1])
+
+
+def first_collateral() -> str | None:
+    """What amounts of several markets are added in unless another token is asked for: that of the first market."""
+    rows = _run("SELECT collateral_token FROM markets ORDER BY created_at, id LIMIT 1", {})
+    return rows[0][0] if rows else None

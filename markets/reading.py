@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.db import connection, transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
@@ -21,7 +20,7 @@ from rest_framework.views import APIView
 from aurum.parameters import HEX, Parameter, read_parameters
 from aurum.problems import UNAVAILABLE, database_unavailable, problem_response
 from markets.models import Checkpoint, CollateralToken
-from markets.pages import Answer, Listing, Position, Rows, current_position
+from markets.pages import Answer, Listing, Position, Rows, current_position, one_moment
 
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -136,13 +135,8 @@ class ChainReadMixin:
         return Checkpoint.chain_time(self.checkpoint)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Reads everything of one answer at one moment: a commit in between must not make half of it newer."""
-        if connection.in_atomic_block:
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         try:
-            with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            with one_moment():
                 return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         except UNAVAILABLE as error:
             return database_unavailable(request, error)

@@ -12,4 +12,6 @@ urlpatterns = [
     path("markets/<str:id>/trades", views.MarketTrades.as_view()),
     path("users/<str:address>/positions", views.UserPositions.as_view()),
     path("users/<str:address>/history", views.UserHistory.as_view()),
+    path("users/<str:address>/portfolio", views.UserPortfolio.as_view()),
+    path("leaderboard", views.Leaderboard.as_view()),
 ]

@@ -24,7 +24,6 @@ from tests.factories import COLLATERAL, FACTORY, START, address, hex_id
 
 ZERO, NO_PARENT = "0x" + "00" * 20, "0x" + "00" * 32
 USERS = [address("story user", number) for number in range(4)]
-PERIOD = 600  # seconds between two blocks
 AMOUNTS = (1, 2, 7, 99, 1_000_003, 10**18, 2**96)
 SHARES = -1
 
@@ -105,6 +104,7 @@ class Snapshot:
     value: int
     cost: int
     realized: int
+    volume: int
     net_cash: int  # received less paid, and the cost that left with transfers less what came
 
     @property
@@ -114,10 +114,11 @@ class Snapshot:
 
 @dataclass
 class Story:
-    """`outcome_counts` makes a market for each; each action is a block of its own."""
+    """`outcome_counts` makes a market for each; each action is a block of its own, `period` seconds after the last."""
 
     dice: random.Random
     outcome_counts: list[int]
+    period: int = 600
     held: dict[tuple[str, int, int], Holding] = field(default_factory=lambda: defaultdict(Holding))
     flows: dict[str, Flows] = field(default_factory=lambda: defaultdict(Flows))
     block: int = 0
@@ -152,7 +153,13 @@ class Story:
         self.snapshots.append((self.block, {user: self.snapshot(user) for user in USERS}))
 
     def time(self, block: int | None = None) -> int:
-        return int(START.timestamp()) + PERIOD * (self.block if block is None else block)
+        return int(START.timestamp()) + self.period * (self.block if block is None else block)
+
+    def at(self, time: int) -> dict[str, Snapshot]:
+        """Every user at a time: as after the last block by then."""
+        nothing = Snapshot(value=0, cost=0, realized=0, volume=0, net_cash=0)
+        found = [users for block, users in self.snapshots if self.time(block) <= time]
+        return found[-1] if found else dict.fromkeys(USERS, nothing)
 
     def store(self) -> Checkpoint:
         """Writes what has happened, and the blocks in which it has."""
@@ -194,18 +201,29 @@ class Story:
             value=sum(self._value(number, outcome, held) for (number, outcome), held in mine.items()),
             cost=sum(held.cost for held in mine.values()),
             realized=sum(held.realized for held in mine.values()),
+            volume=flows.volume,
             net_cash=flows.received - flows.paid + flows.cost_out - flows.cost_in,
+        )
+
+    def lost(self, user: str) -> int:
+        """What a user's tokens have cost that pay nothing, redeemed or not."""
+        return sum(
+            held.cost
+            for (holder, number, outcome), held in self.held.items()
+            if holder == user and outcome != SHARES and (self.markets[number].payouts or [1] * 8)[outcome] == 0
         )
 
     def _value(self, number: int, outcome: int, held: Holding) -> int:
         """At the price; at its cost where there is none."""
         market = self.markets[number]
         prices = market.prices()
+        if prices is None:
+            return held.cost
         if outcome != SHARES:
-            return floor(held.amount * prices[outcome]) if prices else held.cost
+            return floor(held.amount * prices[outcome])
         if not held.amount:
             return 0
-        worth = sum(map(lambda price, reserve: price * reserve, prices, market.pool.reserves)) if prices else 0
+        worth = sum(price * reserve for price, reserve in zip(prices, market.pool.reserves, strict=True))
         return floor(held.amount * Fraction(floor(worth), market.pool.supply))
 
     def _holding(self, user: str, market: Market, outcome: int) -> Holding:
