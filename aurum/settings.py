@@ -97,13 +97,14 @@ MIDDLEWARE = [
     "aurum.request_id.RequestIdMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "aurum.health.HealthMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "aurum.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "aurum.middleware.AuthenticationMiddleware",
+    "aurum.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -142,9 +143,14 @@ def _database_url() -> str:
 
 DATABASES = {"default": environment.database(_database_url())}
 DATABASES["default"]["OPTIONS"]["pool"] = environment.database_pool(DATABASES["default"])
+# The connections that read answers, each kept by its thread: no check before each statement, for a read that fails is
+# simply read again; statements are prepared. A replica may lag: every answer says at which block it is true.
+DATABASES["reads"] = environment.reads_database(env, DATABASES["default"])
+READS = "reads"
 # Tells processes apart in pg_stat_activity; an indexer that takes over ends the connections of the one before by it.
 PROCESS_NAME = f"aurum {socket.gethostname()[:32]} {os.getpid()} {secrets.token_hex(3)}"
-DATABASES["default"]["OPTIONS"]["application_name"] = PROCESS_NAME
+for _database in DATABASES.values():
+    _database["OPTIONS"]["application_name"] = PROCESS_NAME
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Answers that PostgreSQL writes: one statement gives a page's rows as JSON, and the block that they are true at.
 
 One statement is one snapshot: no commit of the indexer can make half of an answer newer. `now` is in every statement's
-reach: the checkpoint (`block_number`, `safe`, `final`, its `time`) and `parent`, what the path names.
+reach: the checkpoint (`block_number`, `safe`, `final`, its `time`), `day_ago`, the last block that is 24 hours older,
+and `parent`, what the path names.
 """
 
 import json
@@ -11,11 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connection, transaction
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from rest_framework import exceptions, serializers
 
 from aurum.cursors import CURSOR, DEFAULT_LIMIT, LIMIT, PAGING, Cursor, page_link, read_cursor
+from aurum.database import passes
 from aurum.parameters import Parameter, by_name, choice, read_parameters
 from aurum.sqljson import JsonRow, row_of
 
@@ -23,7 +27,10 @@ from aurum.sqljson import JsonRow, row_of
 VERSION = "concat_ws('-', c.block_number, substr(c.block_hash, 3, 16), c.safe_block, c.finalized_block, r.number)"
 NOW = f"""
     SELECT c.block_number, {VERSION} AS version, coalesce(c.block_timestamp, now()) AS time,
-           coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent
+           coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent,
+           coalesce((SELECT b.number FROM indexed_blocks b
+                     WHERE b.timestamp <= coalesce(c.block_timestamp, now()) - interval '24 hours'
+                     ORDER BY b.timestamp DESC, b.number DESC LIMIT 1), -1) AS day_ago
     FROM (SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true
 """  # noqa: S608
 STATEMENT = f"""
@@ -84,7 +91,7 @@ class Rows:
 
     def one(self, values: Mapping[str, Any]) -> Answer:
         """The single row that `where` leaves. Raises NotFound."""
-        [row, *_] = _run(self.statement(self.row.columns(), self.where), values)
+        [row, *_] = run(self.statement(self.row.columns(), self.where), values)
         if row[2] is None or row[HEAD] is None:
             raise exceptions.NotFound
         return Answer(Position(*row[:2]), self.row.finish(row[HEAD:]))
@@ -112,7 +119,7 @@ class Listing(Rows):
         order = asked.pop("ordering", next(iter(self.orders)))
         direction = None if cursor is None else cursor.backwards
         statement = _page_statement(self, tuple(sorted(asked)), order, direction)
-        rows = _run(statement, {**values, **asked, **_cursor_values(cursor), LIMIT: limit + 1})
+        rows = run(statement, {**values, **asked, **_cursor_values(cursor), LIMIT: limit + 1})
         if rows[0][2] is None:
             raise exceptions.NotFound
         position = Position(*rows[0][:2])
@@ -174,19 +181,33 @@ def _cursor_values(cursor: Cursor | None) -> dict[str, str]:
     return {f"cursor{number}": value for number, value in enumerate(cursor.values)} if cursor else {}
 
 
-def _run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+def run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+    """Reads once more on a new connection where the kept one turns out to be broken."""
+    connection = connections[settings.READS]
+    kept = connection.connection is not None
+    try:
+        return _read(connection, statement, values)
+    except (OperationalError, InterfaceError) as error:
+        if not kept or connection.in_atomic_block or not passes(error):
+            raise
+        connection.close()
+        return _read(connection, statement, values)
+
+
+def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchall()
 
 
 @contextmanager
-def one_moment() -> Iterator[None]:
+def one_moment(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     """Reads everything of one answer at one moment: a commit in between must not make half of it newer."""
+    connection = connections[using]
     if connection.in_atomic_block:
         yield
         return
-    with transaction.atomic():
+    with transaction.atomic(using):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
@@ -194,11 +215,11 @@ def one_moment() -> Iterator[None]:
 
 def current_position() -> Position:
     """Where an answer stands that is read now."""
-    [row] = _run(NOW.format(parent="true"), {})
+    [row] = run(NOW.format(parent="true"), {})
     return Position(row[0], row[1])
 
 
 def first_collateral() -> str | None:
     """What amounts of several markets are added in unless another token is asked for: that of the first market."""
-    rows = _run("SELECT collateral_token FROM markets ORDER BY created_at, id LIMIT 1", {})
+    rows = run("SELECT collateral_token FROM markets ORDER BY created_at, id LIMIT 1", {})
     return rows[0][0] if rows else None

@@ -13,9 +13,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.conf import settings
 
-from markets.pages import Answer, current_position, first_collateral, one_moment
+from markets.pages import Answer, current_position, first_collateral, one_moment, run
 from markets.pnl import PriceWeights, pool_value, price_weights
 
 # What a series spans, and its step; that of all time depends on how long it is.
@@ -125,8 +125,9 @@ class State:
 
 def read(address: str, interval: str, token: str | None) -> Answer:
     """The portfolio as JSON: amounts in base units of the collateral `token`, by default that of the first market."""
-    with one_moment():
-        body = Portfolio(address, token or first_collateral()).body(interval)
+    token = token or first_collateral()  # which finds out whether the connection is alive
+    with one_moment(settings.READS):
+        body = Portfolio(address, token).body(interval)
         return Answer(current_position(), json.dumps(body, separators=(",", ":")))
 
 
@@ -135,16 +136,14 @@ class Portfolio:
 
     def __init__(self, address: str, token: str | None) -> None:
         self._token = token
-        self._held = _rows(HELD, address=address, token=token)
+        self._held = run(HELD, {"address": address, "token": token})
         ids = sorted({row[0] for row in self._held})
         self._of_user = {"address": address, "markets": ids}
-        self._markets = {
-            row[0]: Market(row[0], row[1], row[2], row[3], row[4], int(row[5])) for row in _rows(MARKETS, markets=ids)
-        }
-        self._time: datetime | None = next((row[0] for row in _rows(CHECKPOINT)), None)
+        self._markets = {row[0]: Market(*row) for row in run(MARKETS, {"markets": ids})}
+        self._time: datetime | None = next((row[0] for row in run(CHECKPOINT, {})), None)
 
     def body(self, interval: str) -> dict[str, Any]:
-        flows = _rows(FLOWS, **self._of_user)
+        flows = run(FLOWS, self._of_user)
         first = min((row[4] for row in flows), default=None)
         return {
             "userAddress": self._of_user["address"],
@@ -181,7 +180,7 @@ class Portfolio:
 
     def _series(self, interval: str, first: datetime, now: datetime) -> list[dict[str, Any]]:
         times = _times(INTERVALS[interval], now, first, len(self._markets))
-        blocks = [row[0] for row in _rows(LAST_BLOCKS, times=times)]
+        blocks = [row[0] for row in run(LAST_BLOCKS, {"times": times})]
         states = self._states(blocks)
         quotations = self._quotations(times, blocks, states)
         series = []
@@ -200,7 +199,7 @@ class Portfolio:
     def _states(self, blocks: Sequence[int]) -> list[State]:
         """At the end of each of these blocks: from now on backwards."""
         changes = defaultdict(list)
-        for row in _rows(CHANGES, blocks=blocks, first=blocks[0], **self._of_user):
+        for row in run(CHANGES, {"blocks": blocks, "first": blocks[0], **self._of_user}):
             changes[row[0]].append(row[1:])
         amounts: Amounts = defaultdict(int)
         costs: Counter[str] = Counter()
@@ -247,7 +246,7 @@ class Portfolio:
         """Of the markets in which something was held, or had a cost, at each time."""
         needed = [{market_id for market_id, _ in state.amounts} | set(state.costs) for state in states]
         asked = sorted({(market_id, block) for ids, block in zip(needed, blocks, strict=True) for market_id in ids})
-        found = _rows(RESERVES, markets=[each[0] for each in asked], blocks=[each[1] for each in asked])
+        found = run(RESERVES, {"markets": [each[0] for each in asked], "blocks": [each[1] for each in asked]})
         reserves = dict(zip(asked, (row[0] for row in found), strict=True))
         supplies = self._supplies(blocks, states)
         quotations = []
@@ -270,7 +269,9 @@ class Portfolio:
         """How many shares there were at the end of each block, of the pools in which the user had some."""
         ids = sorted({market_id for state in states for market_id, outcome in state.amounts if outcome == SHARES})
         changes: dict[str, Counter[int]] = defaultdict(Counter)
-        for market_id, place, change in _rows(SUPPLIES, markets=ids, blocks=blocks, first=blocks[0]) if ids else ():
+        for market_id, place, change in (
+            run(SUPPLIES, {"markets": ids, "blocks": blocks, "first": blocks[0]}) if ids else ()
+        ):
             changes[market_id][place] += int(change)
         supplies = {}
         for market_id in ids:
@@ -331,9 +332,3 @@ def _integers(rows: Iterable[Sequence[Any]]) -> Iterable[tuple[str, int, int, in
         (market_id, outcome, int(amount), int(cost), int(realized))
         for market_id, outcome, amount, cost, realized in rows
     )
-
-
-def _rows(statement: str, **values: Any) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall()

@@ -28,7 +28,7 @@ STATUS = """
 """
 VOLUME_24H = """
     coalesce((SELECT sum(collateral_amount) FROM trades
-              WHERE market_id = m.market_id AND timestamp > now.time - interval '24 hours'), 0)
+              WHERE market_id = m.market_id AND block_number > now.day_ago), 0)
 """
 # Complete sets outside the pools: those that exist, less those that the market's AMMs hold.
 OPEN_INTEREST = """
@@ -74,7 +74,7 @@ def _exact_prices(payouts: str | None, reserves: str | None) -> Sequence[Fractio
 def holding_price_json(payouts: str | None, reserves: str | None, outcome: str) -> str:
     """What one token of an outcome is worth: the AMM's price, or the payout once the market is resolved."""
     prices = _exact_prices(payouts, reserves)
-    return json.dumps(feeds.wire_price(prices[int(outcome)]) if prices else None)
+    return repr(feeds.wire_price(prices[int(outcome)])) if prices else "null"
 
 
 def holding_value_json(payouts: str | None, reserves: str | None, outcome: str, amount: str) -> str:
@@ -96,7 +96,8 @@ def unrealized_pnl_json(payouts: str | None, reserves: str | None, outcome: str,
 
 def trade_price_json(collateral_amount: str | None, amount: str) -> str:
     """Collateral per outcome token; null where no outcome token moved."""
-    return json.dumps(None if collateral_amount is None else feeds.trade_price(int(collateral_amount), int(amount)))
+    price = None if collateral_amount is None else feeds.trade_price(int(collateral_amount), int(amount))
+    return "null" if price is None else repr(price)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ class PositionSerializer(serializers.Serializer):
     )
     average_cost = sqljson.Computed(average_cost_json, ["p.cost", "p.amount"], PRICE_SCHEMA, null=True)
     cost = sqljson.Amount(HELD_COST, help_text="Of the tokens held, as far as it is not lost already.")
-    realized_pnl = sqljson.SignedAmount(f"p.realized_pnl - p.cost + {HELD_COST}")
+    realized_pnl = sqljson.SignedAmount(f"(p.realized_pnl - p.cost + {HELD_COST})")
     unrealized_pnl = sqljson.Computed(
         unrealized_pnl_json,
         ["m.payouts", "m.reserves", "p.outcome_index", "p.amount", HELD_COST],

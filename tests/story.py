@@ -13,11 +13,10 @@ from math import floor, prod
 
 from indexer import events
 from indexer.handlers import WRITE_ORDER, apply_event
-from indexer.models import IndexedBlock
 from markets.book import Book, LogPosition
 from markets.chaintime import from_seconds
 from markets.ctf import outcome_position_ids
-from markets.models import Checkpoint
+from markets.models import Checkpoint, IndexedBlock
 from markets.projections import batch_ended, transaction_ended
 from tests.bench.pool import Pool
 from tests.factories import COLLATERAL, FACTORY, START, address, hex_id

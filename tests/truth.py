@@ -113,7 +113,10 @@ class Truth:
         return self.tokens.functions.getPositionId(token, collection).call()
 
     def _balances(self) -> Iterator[str]:
-        stored = {(row.user_address, row.market_id, row.outcome_index): row.amount for row in Position.objects.held()}
+        stored = {
+            (row.user_address, row.market_id, row.outcome_index): row.amount
+            for row in Position.objects.filter(amount__gt=0)
+        }
         supplies = {(row.market_id, row.outcome_index): row for row in OutcomeToken.objects.all()}
         for market in self._named("MarketCreated"):
             for outcome in range(len(market["outcomes"])):

@@ -79,9 +79,9 @@ def _move(book: Book, at: LogPosition, sender: str, receiver: str, moves: Sequen
             key = (sender, token.market_id, token.outcome_index)
             book.scratch.release(key, amount, cost, at, receiver, sequence)
     if moved and sends_pool:
-        book.scratch.moved_amms[sender] = at
+        book.scratch.moved_amms[sender] = at, 1
     if moved and receives_pool:
-        book.scratch.moved_amms[receiver] = at
+        book.scratch.moved_amms[receiver] = at, 0
 
 
 def _mint(book: Book, token: OutcomeToken, holder: str, amount: int) -> None:

@@ -14,13 +14,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from aurum.admin import MOST_COUNTED, EstimatingPaginator, shortened, visible
-from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus, RepairRequest
+from indexer.models import IndexedEvent, IndexerStatus, RepairRequest
 from markets.models import (
     Amm,
     Checkpoint,
     CollateralToken,
     Condition,
     HistoryEntry,
+    IndexedBlock,
     Market,
     MarketMetadata,
     OutboxMessage,
