@@ -26,7 +26,9 @@ def test_bots(chain: tuple[Web3, Deployment], seed: int) -> None:
     # Small batches, so that transactions of one story fall into different ones.
     index_once(deployment, INDEXER_BATCH_SIZE="23")
 
-    assert Truth(w3, deployment).differences() == []
+    truth = Truth(w3, deployment)
+    assert truth.differences() == []
+    assert truth.differences_of_portfolios(deployment.collateral) == []
     assert Trade.objects.count() > 20
     assert Position.objects.filter(amount__gt=0).count() > 20
     assert Market.objects.filter(resolved=True).exists()
