@@ -44,7 +44,8 @@ def _json_writer(signature: Signature) -> Callable[[Any], str]:
     ]
     names: dict[str, Any] = {"integers": _integers, "encoded": lambda value: msgspec.json.encode(value).decode()}
     exec(f"def write(event):\n    return f'{{{{{','.join(members)}}}}}'", names)  # noqa: S102 - made of our own signatures
-    return names["write"]
+    write: Callable[[Any], str] = names["write"]
+    return write
 
 
 EventClass = TypeVar("EventClass", bound=type[ChainEvent])
@@ -355,4 +356,4 @@ def _as_json(value: Any) -> Any:
 
 def event_json(event: ChainEvent) -> str:
     """`event_data` as JSON text, at a tenth of the cost."""
-    return event.write_json(event)
+    return type(event).write_json(event)

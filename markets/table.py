@@ -61,7 +61,7 @@ class Column:
             self.select, self.read, self.write = f"{self.name}::text", msgspec.json.decode, _json
         elif isinstance(field, models.BinaryField):
             self.select, self.write = f"'0x' || encode({self.name}, 'hex')", _bytes
-        self.functions: dict[str, Callable[[Any], str]] = {}
+        self.functions: dict[str, Callable[[Any], Any]] = {}
         self.expression = self._expression(field)
 
     def text(self, value: Any) -> str | None:
