@@ -1,27 +1,31 @@
-"""The ASGI application: HTTP to Django, WebSockets to the hub's consumers."""
+"""The ASGI application: HTTP to kept answers and Django, WebSockets to the hub's consumers."""
 
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aurum.settings")
 
-from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
 
-django_application = get_asgi_application()  # sets Django up: what follows imports models
+django_application = get_wsgi_application()  # sets Django up: what follows imports models
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import WebsocketDenier  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
+from aurum.answer_cache import AnswerCache  # noqa: E402
 from aurum.database import connect_async  # noqa: E402
+from aurum.front import Front  # noqa: E402
 from aurum.origins import OriginCheck  # noqa: E402
+from aurum.wsgi_bridge import WsgiBridge  # noqa: E402
 from markets.consumers import FeedConsumer  # noqa: E402
 from markets.hub import Hub  # noqa: E402
 
 hub = Hub(connect_async)
+answers = AnswerCache(connect_async)
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": Front(answers, WsgiBridge(django_application)),
         "websocket": OriginCheck(
             URLRouter([path("ws", FeedConsumer.as_asgi(hub=hub)), re_path("", WebsocketDenier.as_asgi())])
         ),

@@ -92,7 +92,7 @@ def urls(env: environ.Env, name: str, *, schemes: tuple[str, ...]) -> list[str]:
     return values
 
 
-def database(url: str) -> dict[str, Any]:
+def database(url: str, name: str = "DATABASE_URL") -> dict[str, Any]:
     """Django's settings for a PostgreSQL URL. The message never repeats the URL: it holds a password.
 
     Several hosts are tried in turn: `postgresql://user:password@a:5432,b:5432/name?target_session_attrs=read-write`.
@@ -106,12 +106,26 @@ def database(url: str) -> dict[str, Any]:
     except (KeyError, ValueError, ProgrammingError):
         settings = {}
     if settings.get("ENGINE") != "django.db.backends.postgresql":
-        raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// URL (amounts need NUMERIC(78,0))") from None
+        raise ImproperlyConfigured(f"{name} must be a postgresql:// URL (amounts need NUMERIC(78,0))") from None
     settings["OPTIONS"] = CONNECTION_OPTIONS | settings.get("OPTIONS", {})
     timeout = settings["OPTIONS"]["connect_timeout"]
     if not isinstance(timeout, int) or timeout < 1:
-        raise ImproperlyConfigured("DATABASE_URL: connect_timeout must be a whole number of seconds, 1 or more")
+        raise ImproperlyConfigured(f"{name}: connect_timeout must be a whole number of seconds, 1 or more")
     return settings | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
+
+
+def reads_database(env: environ.Env, primary: dict[str, Any]) -> dict[str, Any]:
+    """Django's settings for reading answers: from `DATABASE_REPLICA_URL`, else from the primary."""
+    url = env.str("DATABASE_REPLICA_URL", default="")
+    settings = database(url, "DATABASE_REPLICA_URL") if url else primary
+    options = {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}
+    return settings | {
+        "OPTIONS": options | {"server_side_binding": True, "prepare_threshold": 2},
+        # Seconds: whichever server a name leads to by then, it is found.
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": False,
+        "TEST": {"MIRROR": "default"},
+    }
 
 
 def database_pool(settings: dict[str, Any]) -> dict[str, Any]:

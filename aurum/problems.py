@@ -52,19 +52,31 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     response = drf_exception_handler(error, context)
     if response is None:
         return None
+    response.data = _described(error, response.status_code)
+    response.content_type = CONTENT_TYPE
+    return response
+
+
+def problem_response(error: Exception) -> HttpResponse | None:
+    """What `exception_handler` answers, where no view of DRF's is at work."""
+    response = exception_handler(error, {})
+    if response is None:
+        return None
+    headers = {name: value for name, value in response.items() if name != "Content-Type"}
+    return HttpResponse(
+        json.dumps(response.data), status=response.status_code, content_type=CONTENT_TYPE, headers=headers
+    )
+
+
+def _described(error: Exception, status: int) -> dict[str, Any]:
     if isinstance(error, Http404):
         error = exceptions.NotFound(str(error) or None)
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
-    detail, errors = "", None
-    if isinstance(error, exceptions.ValidationError):
-        errors = error.detail if isinstance(error.detail, dict) else {"detail": error.detail}
-        detail = "; ".join(f"{field}: {_first(messages)}" for field, messages in errors.items())
-    elif isinstance(error, exceptions.APIException):
-        detail = str(error.detail)
-    response.data = problem(response.status_code, detail, errors)
-    response.content_type = CONTENT_TYPE
-    return response
+    if not isinstance(error, exceptions.ValidationError):
+        return problem(status, str(error.detail) if isinstance(error, exceptions.APIException) else "")
+    errors = error.detail if isinstance(error.detail, dict) else {"detail": error.detail}
+    return problem(status, "; ".join(f"{field}: {_first(messages)}" for field, messages in errors.items()), errors)
 
 
 def _first(messages: Any) -> str:

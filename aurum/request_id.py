@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 
 HEADER = "X-Request-ID"
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PLAIN_BYTES = re.compile(PLAIN.pattern.encode())
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
 

@@ -85,7 +85,6 @@ INSTALLED_APPS = [
     "corsheaders",
     "channels",
     "rest_framework",
-    "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "aurum",
@@ -98,13 +97,14 @@ MIDDLEWARE = [
     "aurum.request_id.RequestIdMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "aurum.health.HealthMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "aurum.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "aurum.middleware.AuthenticationMiddleware",
+    "aurum.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -143,9 +143,14 @@ def _database_url() -> str:
 
 DATABASES = {"default": environment.database(_database_url())}
 DATABASES["default"]["OPTIONS"]["pool"] = environment.database_pool(DATABASES["default"])
+# The connections that read answers, each kept by its thread: no check before each statement, for a read that fails is
+# simply read again; statements are prepared. A replica may lag: every answer says at which block it is true.
+DATABASES["reads"] = environment.reads_database(env, DATABASES["default"])
+READS = "reads"
 # Tells processes apart in pg_stat_activity; an indexer that takes over ends the connections of the one before by it.
 PROCESS_NAME = f"aurum {socket.gethostname()[:32]} {os.getpid()} {secrets.token_hex(3)}"
-DATABASES["default"]["OPTIONS"]["application_name"] = PROCESS_NAME
+for _database in DATABASES.values():
+    _database["OPTIONS"]["application_name"] = PROCESS_NAME
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
@@ -208,9 +213,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["djangorestframework_camel_case.parser.CamelCaseJSONParser"],
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticatedOrReadOnly"],
-    "DEFAULT_FILTER_BACKENDS": ["aurum.filters.StrictFilterBackend"],
-    "DEFAULT_PAGINATION_CLASS": "aurum.pagination.KeysetPagination",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "aurum.schema.ApiSchema",
     "EXCEPTION_HANDLER": "aurum.problems.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%SZ",

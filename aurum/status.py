@@ -105,7 +105,7 @@ class IndexerStatusView(ChainReadMixin, GenericAPIView):
     """How far the indexer is."""
 
     serializer_class = IndexerStatusSerializer
-    single = True
+    versioned = False
 
     def get(self, request: Request) -> Response:
         return Response(IndexerStatusSerializer(read_status()).data)
@@ -115,7 +115,7 @@ class StatusView(ChainReadMixin, GenericAPIView):
     """Versions, the chain and its contracts, and how far the indexer is."""
 
     serializer_class = StatusSerializer
-    single = True
+    versioned = False
 
     @extend_schema(responses=StatusSerializer)
     def get(self, request: Request) -> Response:

@@ -11,7 +11,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from markets.fields import AddressField, Bytes32Field, TotalField, Uint256Field, Uint256ListField
-from markets.querysets import MarketQuerySet, PositionQuerySet
 
 
 class Emitted(models.Model):
@@ -99,8 +98,6 @@ class Market(models.Model):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
-    objects = MarketQuerySet.as_manager()
-
     class Meta:
         db_table = "markets"
         indexes = [
@@ -179,8 +176,6 @@ class Position(models.Model):
     is_amm = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
-
-    objects = PositionQuerySet.as_manager()
 
     class Meta:
         db_table = "positions"
@@ -443,3 +438,20 @@ class Checkpoint(models.Model):
         if block_number <= self.finalized_block:
             return "final"
         return "safe" if block_number <= self.safe_block else "pending"
+
+
+class Revision(models.Model):
+    """How often what people or token contracts say was changed: a part of every answer's version. One row.
+
+    Triggers raise it with every write to the tables that answers show beside the ledger, and tell listeners on
+    `indexed` of it, as of every move of the checkpoint.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    number = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "revision"
+
+    def __str__(self) -> str:
+        return str(self.number)

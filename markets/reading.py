@@ -1,33 +1,131 @@
-"""What the API's read views share: the checkpoint that an answer is true at, and ids in paths."""
+"""What the API's read views share: ids in paths, the block that an answer is true at, and conditional requests."""
 
 import re
 import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import connection, transaction
 from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.utils.cache import patch_vary_headers
+from django.utils.http import parse_etags
 from rest_framework import exceptions
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
-from aurum.filters import refuse_unknown
-from aurum.problems import UNAVAILABLE, database_unavailable
+from aurum.parameters import HEX, Parameter, read_parameters
+from aurum.problems import UNAVAILABLE, database_unavailable, problem_response
 from markets.models import Checkpoint, CollateralToken
+from markets.pages import Answer, Listing, Position, Rows, current_position
 
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-BYTES32_FORM = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
 def by_id(value: str, chain_field: str) -> Q:
     """A row by its UUID or by its 32-byte id on chain; any other form is 400."""
     if UUID_FORM.fullmatch(value):
         return Q(id=uuid.UUID(value))
-    if BYTES32_FORM.fullmatch(value):
+    if HEX[32].fullmatch(value):
         return Q(**{chain_field: value.lower()})
     raise exceptions.ValidationError({"id": ["Must be a UUID, or 0x and 64 hexadecimal digits."]})
+
+
+def market_ids(id: str) -> dict[str, str | None]:
+    """A market in a path, by its UUID or marketId, as values of a statement; any other form is 400."""
+    by_uuid = UUID_FORM.fullmatch(id) is not None
+    if not by_uuid and not HEX[32].fullmatch(id):
+        raise exceptions.ValidationError({"id": ["Must be a UUID, or 0x and 64 hexadecimal digits."]})
+    return {"uuid": id if by_uuid else None, "market_id": None if by_uuid else id.lower()}
+
+
+def address_of(address: str) -> dict[str, str]:
+    """An address in a path as a value of a statement; a malformed one is 400."""
+    if not HEX[20].fullmatch(address):
+        raise exceptions.ValidationError({"address": ["Must be 0x and 40 hexadecimal digits."]})
+    return {"address": address.lower()}
+
+
+def stamp(request: HttpRequest, response: HttpResponse, position: Position) -> HttpResponse:
+    """The answer with where in the chain it stands; 304 where the client has it already."""
+    if position.block_number is None or response.status_code != 200:
+        return response
+    etag = f'W/"{position.version}"'
+    if etag in parse_etags(request.headers.get("If-None-Match", "")):
+        response = HttpResponseNotModified()
+    response["ETag"] = etag
+    response["X-Indexed-Block"] = str(position.block_number)
+    # Kept by browsers and caches, and asked for again each time.
+    response["Cache-Control"] = "no-cache"
+    patch_vary_headers(response, ("Accept-Encoding", "Origin"))
+    return response
+
+
+@contextmanager
+def one_snapshot() -> Iterator[None]:
+    """Several statements read at one moment. Inside a transaction it is a savepoint, with that one's isolation."""
+    outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+class ReadView(APIView):
+    """A public answer that PostgreSQL writes. Without credentials it needs little of what DRF does for a request."""
+
+    # There is nothing but GET here: whoever tries to write hears 405, not to sign in.
+    permission_classes = (AllowAny,)
+    # What the path says, as values of the statement.
+    path_values: ClassVar[Callable[..., Mapping[str, Any]]] = staticmethod(dict)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if request.method not in ("GET", "HEAD") or "Authorization" in request.headers:
+            return super().dispatch(request, *args, **kwargs)
+        try:
+            return self.get(request, **kwargs)
+        except Exception as error:
+            response = problem_response(error)
+            if response is None:
+                raise
+            return response
+
+    def get(self, request: Any, **path: str) -> HttpResponse:
+        position, body = self.answer(request, self.path_values(**path))
+        return stamp(request, HttpResponse(body, content_type="application/json"), position)
+
+    def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
+        """The body, for these values of the path."""
+        raise NotImplementedError
+
+
+class ObjectView(ReadView):
+    """One object."""
+
+    rows: Rows
+    parameters: ClassVar[dict[str, Parameter]] = {}
+
+    def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
+        return self.rows.one({**values, **read_parameters(request.GET, self.parameters)})
+
+
+class ListView(ReadView):
+    """A list in pages."""
+
+    listing: Listing
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return self.listing.parameters
+
+    def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
+        return self.listing.page(request, values)
 
 
 class ChainReadMixin:
@@ -36,8 +134,9 @@ class ChainReadMixin:
     # There is nothing but GET here: whoever tries to write hears 405, not to sign in.
     permission_classes = (AllowAny,)
     ordering: tuple[str, ...] = ()
-    # Whether the answer is one object: then no query parameter is known. Lists leave the check to their filters.
-    single = False
+    parameters: ClassVar[dict[str, Parameter]] = {}
+    # Whether it changes with the indexed block alone.
+    versioned = True
 
     @cached_property
     def checkpoint(self) -> Checkpoint | None:
@@ -50,12 +149,8 @@ class ChainReadMixin:
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Reads everything of one answer at one moment: a commit in between must not make half of it newer."""
-        if connection.in_atomic_block:
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         try:
-            with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            with one_snapshot():
                 return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         except UNAVAILABLE as error:
             return database_unavailable(request, error)
@@ -66,8 +161,7 @@ class ChainReadMixin:
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
-        if self.single:
-            refuse_unknown(request, set())
+        self.asked = read_parameters(request.query_params, self.parameters)
 
     def get_serializer_context(self) -> dict[str, Any]:
         tokens = {token.address: token for token in CollateralToken.objects.all()}
@@ -78,8 +172,12 @@ class ChainReadMixin:
             "collateral_tokens": tokens,
         }
 
-    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> HttpResponse:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
-        if response.status_code < 400 and self.checkpoint is not None:
+        if response.status_code >= 400:
+            return response
+        if self.versioned:
+            return stamp(request._request, response, current_position())
+        if self.checkpoint is not None:
             response["X-Indexed-Block"] = str(self.checkpoint.block_number)
         return response

@@ -1,288 +1,203 @@
-"""Rows -> JSON. The renderer turns names into camelCase; amounts are decimal strings, prices JSON numbers."""
+"""What the API says of markets, as PostgreSQL writes it. Amounts are decimal strings, prices JSON numbers.
 
+The expressions speak of the aliases in listings.py: `m` markets, `d` metadata, `k` collateral, `p` positions,
+`t` trades, `h` history, `now` the indexed block.
+"""
+
+import json
+from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from markets import feeds
-from markets.amm import payout_fractions, prices
+from aurum import sqljson
+from markets import amm, feeds
 from markets.chaintime import to_seconds
-from markets.models import CollateralToken, HistoryEntry, Market, MarketMetadata, Position, Trade
+from markets.models import HistoryEntry, Market, Trade
+
+FINALITIES = ("pending", "safe", "final")
+STATUSES = ("open", "ended", "resolved")
+POSITION_STATUSES = ("open", "closed")
+PRICES_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "examples": [[0.65, 0.35]]}
+PRICE_SCHEMA: dict[str, Any] = {"type": "number", "examples": [0.65]}
+STATUS = """
+    CASE WHEN m.resolved THEN 'resolved' WHEN m.resolution_time <= now.time THEN 'ended' ELSE 'open' END
+"""
+VOLUME_24H = """
+    coalesce((SELECT sum(collateral_amount) FROM trades
+              WHERE market_id = m.market_id AND block_number > now.day_ago), 0)
+"""
+# Complete sets outside the pools: those that exist, less those that the market's AMMs hold.
+OPEN_INTEREST = """
+    greatest(0, coalesce((SELECT min(supply) FROM outcome_tokens WHERE market_id = m.market_id), 0)
+        - coalesce((SELECT sum((SELECT min(reserve::numeric) FROM jsonb_array_elements_text(a.reserves) reserve))
+                    FROM amms a WHERE a.market_id = m.market_id), 0))
+"""
 
 
-@extend_schema_field({"type": "string", "pattern": "^-?[0-9]+$", "examples": ["1000000000000000000"]})
-class AmountField(serializers.Field):
-    """An integer in base units, as a decimal string: JSON numbers lose digits."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(read_only=True, **kwargs)
-
-    def to_representation(self, value: int) -> str:
-        return str(value)
+def finality(alias: str) -> sqljson.Word:
+    """How sure a row's block is."""
+    block = f"{alias}.block_number"
+    sql = f"CASE WHEN {block} <= now.final THEN 'final' WHEN {block} <= now.safe THEN 'safe' ELSE 'pending' END"
+    return sqljson.Word(sql, choices=FINALITIES)
 
 
-@extend_schema_field({"type": "array", "items": {"type": "string", "pattern": "^[0-9]+$"}})
-class AmountListField(AmountField):
-    """Amounts by outcome."""
-
-    def to_representation(self, value: list[int]) -> list[str]:  # type: ignore[override]
-        return [str(number) for number in value]
+# --- exact arithmetic -------------------------------------------------------------------------------------------------
 
 
-@extend_schema_field({"type": "array", "items": {"type": "number"}})
-class PricesField(serializers.Field):
-    """Prices by outcome, from the row's `reserves`."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(read_only=True, source="reserves", **kwargs)
-
-    def to_representation(self, value: list[int]) -> list[float] | None:
-        return feeds.wire_prices(value)
+@lru_cache(maxsize=20_000)  # the same markets are shown again and again
+def prices_json(reserves: str | None) -> str:
+    """Each outcome's price at these reserves, as the column holds them."""
+    return json.dumps(feeds.wire_prices([int(reserve) for reserve in json.loads(reserves)]) if reserves else None)
 
 
-class FinalitySerializer(serializers.ModelSerializer):
-    """Adds how sure the row's block is; the view gives the checkpoint in the context."""
-
-    finality = serializers.SerializerMethodField()
-
-    @extend_schema_field({"type": "string", "enum": ["pending", "safe", "final"]})
-    def get_finality(self, row: Any) -> str:
-        checkpoint = self.context.get("checkpoint")
-        return checkpoint.finality(row.block_number) if checkpoint else "pending"
+@lru_cache(maxsize=20_000)
+def _exact_prices(payouts: str | None, reserves: str | None) -> Sequence[Fraction] | None:
+    if payouts:
+        return amm.payout_fractions([int(numerator) for numerator in json.loads(payouts)])
+    return amm.prices([int(reserve) for reserve in json.loads(reserves)]) if reserves else None
 
 
-class MetadataSerializer(serializers.ModelSerializer):
-    class Meta:
-        model = MarketMetadata
-        fields = ("category", "description", "image_url", "resolution_source")
+def holding_price_json(payouts: str | None, reserves: str | None, outcome: str) -> str:
+    """What one token of an outcome is worth: the AMM's price, or the payout once the market is resolved."""
+    prices = _exact_prices(payouts, reserves)
+    return repr(feeds.wire_price(prices[int(outcome)])) if prices else "null"
 
 
-class CollateralSerializer(serializers.ModelSerializer):
-    class Meta:
-        model = CollateralToken
-        fields = ("symbol", "decimals")
+def holding_value_json(payouts: str | None, reserves: str | None, outcome: str, amount: str) -> str:
+    """What a holding is worth, in base units of collateral, rounded down."""
+    prices = _exact_prices(payouts, reserves)
+    return f'"{int(int(amount) * prices[int(outcome)])}"' if prices else "null"
 
 
-class MarketSerializer(FinalitySerializer):
-    collateral = serializers.SerializerMethodField()
-    fee = AmountField()
-    resolution_timestamp = AmountField()
-    status = serializers.SerializerMethodField()
-    payouts = AmountListField()
-    prices = PricesField()
-    reserves = AmountListField()
-    volume = AmountField()
-    volume_24h = AmountField()
-    liquidity = AmountField()
-    open_interest = serializers.SerializerMethodField()
-    fees_collected = AmountField()
-    trading_fees = AmountField()
-    traders = serializers.IntegerField(source="trader_count", read_only=True)
-    metadata = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Market
-        fields = (
-            "id",
-            "market_id",
-            "question_id",
-            "condition_id",
-            "creator",
-            "collateral_token",
-            "collateral",
-            "amm_address",
-            "fee",
-            "question",
-            "outcomes",
-            "resolution_time",
-            "resolution_timestamp",
-            "status",
-            "resolved",
-            "payouts",
-            "prices",
-            "reserves",
-            "volume",
-            "volume_24h",
-            "liquidity",
-            "open_interest",
-            "fees_collected",
-            "trading_fees",
-            "traders",
-            "trade_count",
-            "metadata",
-            "finality",
-            "block_number",
-            "transaction_hash",
-            "log_index",
-            "created_at",
-            "updated_at",
-        )
-
-    @extend_schema_field(CollateralSerializer(allow_null=True))
-    def get_collateral(self, market: Market) -> dict[str, Any] | None:
-        token = self.context["collateral_tokens"].get(market.collateral_token)
-        return CollateralSerializer(token).data if token else None
-
-    @extend_schema_field({"type": "string", "pattern": "^[0-9]+$"})
-    def get_open_interest(self, market: Any) -> str:
-        """Complete sets outside the pools: those that exist, less those that the market's AMMs hold."""
-        pooled = sum(min(amm.reserves) for amm in market.amms.all() if amm.reserves)
-        return str(max(0, market.complete_sets - pooled))
-
-    @extend_schema_field({"type": "string", "enum": ["open", "ended", "resolved"]})
-    def get_status(self, market: Market) -> str:
-        return market.status_at(self.context["chain_time"])
-
-    @extend_schema_field(MetadataSerializer)
-    def get_metadata(self, market: Market) -> dict[str, Any]:
-        return MetadataSerializer(getattr(market, "metadata", None) or MarketMetadata()).data
+def trade_price_json(collateral_amount: str | None, amount: str) -> str:
+    """Collateral per outcome token; null where no outcome token moved."""
+    price = None if collateral_amount is None else feeds.trade_price(int(collateral_amount), int(amount))
+    return "null" if price is None else repr(price)
 
 
-class MarketPricesSerializer(serializers.ModelSerializer):
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+class MetadataSerializer(serializers.Serializer):
+    category = sqljson.Text("coalesce(d.category, '')")
+    description = sqljson.Text("coalesce(d.description, '')")
+    image_url = sqljson.Text("coalesce(d.image_url, '')")
+    resolution_source = sqljson.Text("coalesce(d.resolution_source, '')")
+
+
+class CollateralSerializer(serializers.Serializer):
+    symbol = sqljson.Text("k.symbol")
+    decimals = sqljson.Integer("k.decimals")
+
+
+class MarketSerializer(serializers.Serializer):
+    id = sqljson.Identity("m.id")
+    market_id = sqljson.Bytes32("m.market_id")
+    question_id = sqljson.Bytes32("m.question_id")
+    condition_id = sqljson.Bytes32("m.condition_id")
+    creator = sqljson.Address("m.creator")
+    collateral_token = sqljson.Address("m.collateral_token")
+    collateral = sqljson.Nested(CollateralSerializer, "k.address IS NOT NULL")
+    amm_address = sqljson.Address("m.amm_address", null=True)
+    fee = sqljson.Amount("m.fee", null=True, help_text="A fraction of 1e18.")
+    question = sqljson.Text("m.question")
+    outcomes = sqljson.Texts("m.outcomes")
+    resolution_time = sqljson.Moment("m.resolution_time")
+    resolution_timestamp = sqljson.Amount("m.resolution_timestamp", help_text="Seconds, as the contract holds it.")
+    status = sqljson.Word(STATUS, choices=STATUSES)
+    resolved = sqljson.Flag("m.resolved")
+    payouts = sqljson.Amounts("m.payouts", null=True, help_text="Numerators; an outcome pays its share of their sum.")
+    prices = sqljson.Computed(prices_json, ["m.reserves"], PRICES_SCHEMA, null=True)
+    reserves = sqljson.Amounts("m.reserves", null=True)
+    volume = sqljson.Amount("m.volume")
+    volume_24h = sqljson.Amount(VOLUME_24H)
+    liquidity = sqljson.Amount("m.liquidity")
+    open_interest = sqljson.Amount(OPEN_INTEREST)
+    fees_collected = sqljson.Amount("m.fees_collected")
+    trading_fees = sqljson.Amount("m.trading_fees")
+    traders = sqljson.Integer("m.trader_count")
+    trade_count = sqljson.Integer("m.trade_count")
+    metadata = sqljson.Nested(MetadataSerializer)
+    finality = finality("m")
+    block_number = sqljson.Integer("m.block_number")
+    transaction_hash = sqljson.Bytes32("m.transaction_hash")
+    log_index = sqljson.Integer("m.log_index")
+    created_at = sqljson.Moment("m.created_at")
+    updated_at = sqljson.Moment("m.updated_at")
+
+
+class MarketPricesSerializer(serializers.Serializer):
     """What `price_update` says, for a market as it is now."""
 
-    prices = PricesField()
-    reserves = AmountListField()
-    timestamp = serializers.SerializerMethodField()
-    block_number = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Market
-        fields = ("market_id", "prices", "reserves", "timestamp", "block_number")
-
-    @extend_schema_field({"type": ["string", "null"], "format": "date-time"})
-    def get_timestamp(self, market: Market) -> str | None:
-        point = self.context["price_point"]
-        return serializers.DateTimeField().to_representation(point.timestamp) if point else None
-
-    @extend_schema_field({"type": ["integer", "null"]})
-    def get_block_number(self, market: Market) -> int | None:
-        point = self.context["price_point"]
-        return point.block_number if point else None
+    market_id = sqljson.Bytes32("m.market_id")
+    prices = sqljson.Computed(prices_json, ["m.reserves"], PRICES_SCHEMA, null=True)
+    reserves = sqljson.Amounts("m.reserves", null=True)
+    timestamp = sqljson.Moment("point.timestamp", null=True)
+    block_number = sqljson.Integer("point.block_number", null=True)
 
 
-class PositionSerializer(serializers.ModelSerializer):
+class PositionSerializer(serializers.Serializer):
     """A holding, with what it is worth now: at the AMM's price, or at the payout once the market is resolved."""
 
-    market_id = serializers.CharField(read_only=True)
-    outcome = serializers.SerializerMethodField()
-    amount = AmountField()
-    current_price = serializers.SerializerMethodField()
-    value = serializers.SerializerMethodField()
-    status = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Position
-        fields = (
-            "id",
-            "user_address",
-            "market_id",
-            "outcome_index",
-            "outcome",
-            "amount",
-            "is_amm",
-            "current_price",
-            "value",
-            "status",
-            "created_at",
-            "updated_at",
-        )
-
-    @extend_schema_field({"type": "string"})
-    def get_outcome(self, position: Position) -> str:
-        return position.market.outcomes[position.outcome_index]
-
-    @extend_schema_field({"type": ["number", "null"]})
-    def get_current_price(self, position: Position) -> float | None:
-        price = self._price(position)
-        return None if price is None else feeds.wire_price(price)
-
-    @extend_schema_field({"type": ["string", "null"], "pattern": "^[0-9]+$"})
-    def get_value(self, position: Position) -> str | None:
-        price = self._price(position)
-        return None if price is None else str(int(position.amount * price))
-
-    def _price(self, position: Position) -> Fraction | None:
-        """Computed once for each market of a page: a market may have 256 outcomes, and as many rows."""
-        known = self.context.setdefault("prices", {})
-        if position.market_id not in known:
-            market = position.market
-            known[position.market_id] = (
-                payout_fractions(market.payouts) if market.payouts else prices(market.reserves or ())
-            )
-        of_market = known[position.market_id]
-        return of_market[position.outcome_index] if of_market else None
-
-    @extend_schema_field({"type": "string", "enum": ["open", "closed"]})
-    def get_status(self, position: Position) -> str:
-        return "open" if position.amount else "closed"
+    id = sqljson.Identity("p.id")
+    user_address = sqljson.Address("p.user_address")
+    market_id = sqljson.Bytes32("p.market_id")
+    outcome_index = sqljson.Integer("p.outcome_index")
+    outcome = sqljson.Text("m.outcomes ->> p.outcome_index")
+    amount = sqljson.Amount("p.amount", help_text="Outcome tokens: exactly `balanceOf`.")
+    is_amm = sqljson.Flag("p.is_amm")
+    current_price = sqljson.Computed(
+        holding_price_json, ["m.payouts", "m.reserves", "p.outcome_index"], PRICE_SCHEMA, null=True
+    )
+    value = sqljson.Computed(
+        holding_value_json, ["m.payouts", "m.reserves", "p.outcome_index", "p.amount"], sqljson.AMOUNT, null=True
+    )
+    status = sqljson.Word("CASE WHEN p.amount > 0 THEN 'open' ELSE 'closed' END", choices=POSITION_STATUSES)
+    created_at = sqljson.Moment("p.created_at")
+    updated_at = sqljson.Moment("p.updated_at")
 
 
-class TradeSerializer(FinalitySerializer):
-    market_id = serializers.CharField(read_only=True)
-    amount = AmountField()
-    collateral_amount = AmountField()
-    fee_amount = AmountField()
-    price = serializers.SerializerMethodField()
-
-    class Meta:
-        model = Trade
-        fields = (
-            "id",
-            "market_id",
-            "trader",
-            "side",
-            "outcome",
-            "amount",
-            "collateral_amount",
-            "fee_amount",
-            "price",
-            "finality",
-            "block_number",
-            "transaction_hash",
-            "log_index",
-            "timestamp",
-        )
-
-    @extend_schema_field({"type": ["number", "null"]})
-    def get_price(self, trade: Trade) -> float | None:
-        return feeds.trade_price(trade.collateral_amount, trade.amount)
+class TradeSerializer(serializers.Serializer):
+    id = sqljson.Identity("t.id")
+    market_id = sqljson.Bytes32("t.market_id")
+    trader = sqljson.Address("t.trader")
+    side = sqljson.Word("t.side", choices=Trade.Side.values)
+    outcome = sqljson.Integer("t.outcome")
+    amount = sqljson.Amount("t.amount", help_text="Outcome tokens.")
+    collateral_amount = sqljson.Amount("t.collateral_amount", help_text="Paid, fee included, or received.")
+    fee_amount = sqljson.Amount("t.fee_amount")
+    price = sqljson.Computed(trade_price_json, ["t.collateral_amount", "t.amount"], PRICE_SCHEMA, null=True)
+    finality = finality("t")
+    block_number = sqljson.Integer("t.block_number")
+    transaction_hash = sqljson.Bytes32("t.transaction_hash")
+    log_index = sqljson.Integer("t.log_index")
+    timestamp = sqljson.Moment("t.timestamp")
 
 
-class HistorySerializer(FinalitySerializer):
-    market_id = serializers.CharField(read_only=True)
-    amount = AmountField()
-    collateral_amount = AmountField()
-    outcome_amounts = AmountListField()
-    price = serializers.SerializerMethodField()
-
-    class Meta:
-        model = HistoryEntry
-        fields = (
-            "id",
-            "type",
-            "market_id",
-            "outcome",
-            "amount",
-            "collateral_amount",
-            "outcome_amounts",
-            "price",
-            "counterparty",
-            "finality",
-            "block_number",
-            "transaction_hash",
-            "log_index",
-            "timestamp",
-        )
-
-    @extend_schema_field({"type": ["number", "null"]})
-    def get_price(self, entry: HistoryEntry) -> float | None:
-        """Collateral per outcome token, of what has one: trades and redemptions."""
-        if entry.type not in ("buy", "sell", "redeem") or entry.collateral_amount is None:
-            return None
-        return feeds.trade_price(entry.collateral_amount, entry.amount)
+class HistorySerializer(serializers.Serializer):
+    id = sqljson.Identity("h.id")
+    type = sqljson.Word("h.type", choices=HistoryEntry.Type.values)
+    market_id = sqljson.Bytes32("h.market_id")
+    outcome = sqljson.Integer("h.outcome", null=True, help_text="Null where all outcomes moved alike.")
+    amount = sqljson.Amount("h.amount", help_text="Outcome tokens, of each outcome; LP shares where liquidity moved.")
+    collateral_amount = sqljson.Amount("h.collateral_amount", null=True)
+    outcome_amounts = sqljson.Amounts("h.outcome_amounts", null=True)
+    price = sqljson.Computed(
+        trade_price_json,
+        ["CASE WHEN h.type IN ('buy', 'sell', 'redeem') THEN h.collateral_amount END", "h.amount"],
+        PRICE_SCHEMA,
+        null=True,
+        help_text="Collateral per outcome token, of trades and redemptions.",
+    )
+    counterparty = sqljson.Address("h.counterparty", null=True)
+    finality = finality("h")
+    block_number = sqljson.Integer("h.block_number")
+    transaction_hash = sqljson.Bytes32("h.transaction_hash")
+    log_index = sqljson.Integer("h.log_index")
+    timestamp = sqljson.Moment("h.timestamp")
 
 
 def market_snapshot(market: Market) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from markets.models import Market
-from markets.serializers import AmountField, AmountListField
 from oracle import lifecycle
+from oracle.fields import AmountField, AmountListField
 from oracle.models import Question, QuestionEvent, Vote
 
 NULLABLE_OBJECT = {"type": ["object", "null"]}

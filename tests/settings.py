@@ -19,3 +19,5 @@ from aurum.settings import *  # noqa: E402, F403
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # A commit does not wait for the disk. Crashes of PostgreSQL itself have a server of their own, and processes.
 DATABASES["default"]["OPTIONS"]["options"] = "-c synchronous_commit=off"  # noqa: F405
+# A test's rows are seen in its own transaction alone.
+READS = "default"

@@ -4,17 +4,17 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from markets import reading
+from markets import pages
 
 
 @pytest.mark.django_db
 def test_a_database_that_is_away_is_503_and_says_when_to_try_again(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone() -> None:
+    def gone(*_: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(reading.Checkpoint.objects, "first", gone)
+    monkeypatch.setattr(pages, "_run", gone)
     answer = client.get("/api/markets")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
     assert answer.json()["detail"] == "The database does not answer. Try again in a moment."

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from aurum.child import Child
+from aurum.front import FrontProtocol
 from aurum.ports import free_or_exit
 
 MAX_FRAME = 16 * 1024  # bytes of a WebSocket message
@@ -30,9 +31,12 @@ class Command(BaseCommand):
         indexer = Child("run_indexer")
         if with_indexer:
             indexer.start()
+        from aurum import asgi  # which opens what the indexer's process must not inherit
+
         try:
             uvicorn.run(
-                "aurum.asgi:application",
+                asgi.application,
+                http=type("Protocol", (FrontProtocol,), {"cache": asgi.answers}),
                 host=settings.HOST,
                 port=settings.PORT,
                 lifespan="off",

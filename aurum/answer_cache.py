@@ -1,0 +1,227 @@
+"""Answers that are true until the next block, kept in front of Django as the bytes that go out.
+
+Which answers: 200 to a GET without credentials that has an ETag, which is made of what the answer can change with
+(markets/pages.py). All are forgotten when the database says that one of these changed. Bounded in memory; concurrent
+misses of one request are one.
+"""
+
+import asyncio
+import gzip
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 64 * 2**20  # of all that is kept
+MAX_BODY = 2**20  # bytes of one that is worth keeping
+MAX_REQUESTS = 5_000  # requests, as they were written, whose key is known
+MAX_REQUEST = 2048  # bytes of one
+MAX_KEY = 2048  # bytes of a request's part that tells answers apart
+OVERHEAD = 1024  # bytes that an answer takes beside its own
+CHECK_INTERVAL = 1.0  # seconds between looks at the version without a notification
+TRUST = 3.0  # seconds without a sign of the database after which nothing is answered from here
+RECONNECT_PAUSE = 1.0  # seconds
+COMPRESSIBLE = 1024  # bytes from which on gzip pays
+# What names a client, asks for part of an answer, or makes the connection something else: Django's to answer.
+PERSONAL = frozenset(
+    (b"authorization", b"cookie", b"range", b"upgrade", b"expect", b"content-length", b"transfer-encoding")
+)
+# What an answer may differ by, beside its path and query.
+VARYING = (b"host", b"origin", b"accept", b"x-forwarded-proto")
+# Of these, each answer has its own.
+OWN_HEADERS = frozenset((b"x-request-id", b"date", b"connection", b"content-length", b"content-encoding"))
+PRINTABLE = re.compile(rb"[ -~]*")
+GZIP = re.compile(rb"(?:^|[,\s])gzip(?!\s*;\s*q=0(?:\.0*)?(?:[,\s]|$))")
+
+Key = tuple[bytes, ...]
+Headers = Sequence[tuple[bytes, bytes]]
+VERSION = """
+    SELECT concat_ws('-', c.block_number, c.block_hash, c.safe_block, c.finalized_block, r.number)
+    FROM (SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One kept answer. `head` ends in the line break of its last header; `body` is as it goes out."""
+
+    etag: bytes
+    headers: Headers
+    head: bytes
+    head_unmodified: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request is, as far as kept answers go; `etags` are those that the client has, `request_id` its own."""
+
+    key: Key
+    etags: bytes
+    request_id: bytes
+
+
+def asked(method: str, target: bytes, headers: Headers) -> Asked | None:
+    """The request, where its answer may be a kept one."""
+    if method != "GET" or not target.startswith(b"/api/"):
+        return None
+    values: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in PERSONAL or name in values:
+            return None
+        values[name] = value
+    encoding = b"gzip" if GZIP.search(values.get(b"accept-encoding", b"")) else b""
+    key = (target, encoding, *(values.get(name, b"") for name in VARYING))
+    if sum(map(len, key)) > MAX_KEY:
+        return None
+    return Asked(key, values.get(b"if-none-match", b""), values.get(b"x-request-id", b""))
+
+
+class AnswerCache:
+    """The kept answers of one process. `connect` opens an autocommit connection to the database."""
+
+    def __init__(self, connect: Callable[[], Awaitable[psycopg.AsyncConnection]]) -> None:
+        self._connect = connect
+        self._answers: OrderedDict[Key, Answer] = OrderedDict()
+        self._bytes = 0
+        self._requests: dict[bytes, Asked | None] = {}
+        self._trusted_until = 0.0
+        self._task: asyncio.Task[None] | None = None
+        # Rises when all is forgotten: an answer that was begun before is not kept.
+        self.generation = 0
+
+    # --- finding ---------------------------------------------------------------------------------------------------
+
+    def find(self, key: Key) -> Answer | None:
+        """The kept answer, if it is known to be what Django would answer now."""
+        answer = self._answers.get(key)
+        if answer is None or time.monotonic() > self._trusted_until:
+            return None
+        self._answers.move_to_end(key)
+        return answer
+
+    def asked_of_bytes(self, data: bytes) -> Asked | None:
+        """The one whole request that these bytes are, where its answer may be a kept one."""
+        try:
+            return self._requests[data]
+        except KeyError:
+            pass
+        if len(self._requests) >= MAX_REQUESTS:
+            self._requests.clear()
+        found = self._requests[data] = _read(data)
+        return found
+
+    # --- keeping ---------------------------------------------------------------------------------------------------
+
+    def keep(self, key: Key, generation: int, headers: Headers, body: bytes) -> Answer | None:
+        """Keeps a complete 200 answer of Django's where it is one that may be kept, and returns it."""
+        values = dict(headers)
+        etag = values.get(b"etag", b"")
+        if not etag or b"set-cookie" in values or len(body) > MAX_BODY or b"content-encoding" in values:
+            return None
+        answer = _answer(etag, headers, body, compress=key[1] == b"gzip")
+        if generation == self.generation and time.monotonic() <= self._trusted_until:
+            self._forget_one(key)
+            self._answers[key] = answer
+            self._bytes += _size(key, answer)
+            while self._bytes > MAX_BYTES:
+                self._forget_one(next(iter(self._answers)))
+        return answer
+
+    def forget(self) -> None:
+        """Something changed: every answer is asked of Django again."""
+        self.generation += 1
+        self._answers.clear()
+        self._bytes = 0
+
+    def _forget_one(self, key: Key) -> None:
+        answer = self._answers.pop(key, None)
+        if answer is not None:
+            self._bytes -= _size(key, answer)
+
+    # --- following the database ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Follows the database from now on; needs a running loop, and does nothing where it does already."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="answer cache")
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with await self._connect() as connection:
+                    await connection.execute("LISTEN indexed")
+                    await self._follow(connection)
+            except (psycopg.Error, OSError) as error:
+                self._trusted_until = 0.0
+                logger.warning("no word of new blocks, so nothing is kept: %s", type(error).__name__)
+                await asyncio.sleep(RECONNECT_PAUSE)
+
+    async def _follow(self, connection: psycopg.AsyncConnection) -> None:
+        version = None
+        while True:
+            started = time.monotonic()
+            row = await (await connection.execute(VERSION)).fetchone()
+            if row != version:
+                version = row
+                self.forget()
+            self._trusted_until = started + TRUST
+            async for _ in connection.notifies(timeout=CHECK_INTERVAL, stop_after=1):
+                self.forget()
+
+
+def _size(key: Key, answer: Answer) -> int:
+    return OVERHEAD + sum(map(len, key)) + 3 * len(answer.head) + len(answer.body)
+
+
+def _answer(etag: bytes, headers: Headers, body: bytes, *, compress: bool) -> Answer:
+    headers = [(name, value) for name, value in headers if name not in OWN_HEADERS]
+    if compress and len(body) >= COMPRESSIBLE:
+        body = gzip.compress(body, compresslevel=6, mtime=0)
+        headers.append((b"content-encoding", b"gzip"))
+    lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+    return Answer(
+        etag=etag,
+        headers=headers,
+        head=b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n" % (lines, len(body)),
+        head_unmodified=b"HTTP/1.1 304 Not Modified\r\n" + _unmodified(headers),
+        body=body,
+    )
+
+
+def _unmodified(headers: Headers) -> bytes:
+    without = (b"content-type", b"content-encoding")
+    return b"".join(b"%s: %s\r\n" % header for header in headers if header[0] not in without)
+
+
+def has(answer: Answer, etags: bytes) -> bool:
+    """Whether the client has the answer already; `etags` is its If-None-Match."""
+    return bool(etags) and answer.etag in [etag.strip() for etag in etags.split(b",")]
+
+
+def _read(data: bytes) -> Asked | None:
+    """A plainly written request; whatever is unusual is left to the real parser."""
+    head, end, rest = data.partition(b"\r\n\r\n")
+    if not end or rest or len(data) > MAX_REQUEST:
+        return None
+    line, *lines = head.split(b"\r\n")
+    method, _, version = line.partition(b" ")
+    target, _, version = version.partition(b" ")
+    if method != b"GET" or version != b"HTTP/1.1" or not target.isascii() or b"#" in target:
+        return None
+    headers = []
+    for each in lines:
+        name, colon, value = each.partition(b":")
+        name = name.lower()
+        if not colon or not re.fullmatch(rb"[a-z0-9-]+", name) or not PRINTABLE.fullmatch(value):
+            return None
+        headers.append((name, value.strip()))
+    if dict(headers).get(b"connection", b"keep-alive").lower() != b"keep-alive" or b"host" not in dict(headers):
+        return None
+    return asked("GET", target, headers)

@@ -1,0 +1,113 @@
+"""HTTP as it comes in: kept answers first, then Django.
+
+`Front` is the ASGI application, and works under any server. `FrontProtocol` is uvicorn's with a shortcut: a request
+whose answer is kept never becomes one.
+"""
+
+import asyncio
+import uuid
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from aurum.answer_cache import Answer, AnswerCache, Asked, Key, asked, has
+from aurum.request_id import PLAIN_BYTES
+from aurum.wsgi_bridge import Answered, WsgiBridge
+
+
+class Front:
+    """Answers from the cache what it can, and lets the rest through."""
+
+    def __init__(self, cache: AnswerCache, bridge: WsgiBridge) -> None:
+        self.cache = cache
+        self._bridge = bridge
+        # Requests whose answer others wait for.
+        self._pending: dict[Key, asyncio.Future[Answer | None]] = {}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.cache.start()
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        request = asked(scope["method"], target, scope["headers"])
+        if request is None:
+            answered = await self._bridge.answer(scope, receive)
+            if answered is not None and scope["method"] not in ("GET", "HEAD", "OPTIONS") and answered.status < 400:
+                # Whoever changed something sees it in the next answer.
+                self.cache.forget()
+        else:
+            answered = await self._find_or_ask(request, scope, receive)
+        if answered is not None:
+            await send({"type": "http.response.start", "status": answered.status, "headers": answered.headers})
+            await send({"type": "http.response.body", "body": answered.body})
+
+    async def _find_or_ask(self, request: Asked, scope: Any, receive: Any) -> Answered | None:
+        answer = self.cache.find(request.key)
+        if answer is None and request.key in self._pending:
+            answer = await asyncio.shield(self._pending[request.key])
+        if answer is not None:
+            return _from_kept(answer, request)
+        if request.key in self._pending:
+            return await self._bridge.answer(scope, receive)
+        return await self._ask(request, scope, receive)
+
+    async def _ask(self, request: Asked, scope: Any, receive: Any) -> Answered | None:
+        """Asks Django, for whoever else waits for the same answer too."""
+        pending = self._pending[request.key] = asyncio.get_running_loop().create_future()
+        generation, kept = self.cache.generation, None
+        # The kept answer is whole: whether the client has it is seen here.
+        headers = [header for header in scope["headers"] if header[0] not in (b"if-none-match", b"accept-encoding")]
+        try:
+            answered = await self._bridge.answer({**scope, "headers": headers}, receive)
+            if answered is not None and answered.status == 200:
+                kept = self.cache.keep(request.key, generation, answered.headers, answered.body)
+        finally:
+            del self._pending[request.key]
+            pending.set_result(kept)
+        return answered if kept is None else _from_kept(kept, request)
+
+
+def _from_kept(answer: Answer, request: Asked) -> Answered:
+    own = [(b"x-request-id", _request_id(request))]
+    if has(answer, request.etags):
+        return Answered(304, [*(header for header in answer.headers if header[0] != b"content-type"), *own], b"")
+    length = (b"content-length", str(len(answer.body)).encode())
+    return Answered(200, [*answer.headers, length, *own], answer.body)
+
+
+def _request_id(request: Asked) -> bytes:
+    return request.request_id if PLAIN_BYTES.fullmatch(request.request_id) else uuid.uuid4().hex.encode()
+
+
+class FrontProtocol(HttpToolsProtocol):
+    """Answers a request that is kept before it is parsed: one look-up by its bytes."""
+
+    cache: AnswerCache
+    _midway = False  # in a request of which more is to come
+
+    def on_message_begin(self) -> None:
+        self._midway = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._midway = False
+        super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if data.startswith(b"GET /api/") and (self.cycle is None or self.cycle.response_complete):
+            answer = self._kept(data)
+            if answer is not None:
+                self._unset_keepalive_if_required()
+                self.transport.write(answer)
+                self.on_response_complete()
+                return
+        super().data_received(data)
+
+    def _kept(self, data: bytes) -> bytes | None:
+        if self.pipeline or self.flow.write_paused or self._midway:
+            return None
+        request = self.cache.asked_of_bytes(data)
+        answer = None if request is None else self.cache.find(request.key)
+        if request is None or answer is None:
+            return None
+        date = b"".join([b"%s: %s\r\n" % header for header in self.server_state.default_headers])
+        own = b"%sx-request-id: %s\r\n\r\n" % (date, _request_id(request))
+        return answer.head_unmodified + own if has(answer, request.etags) else answer.head + own + answer.body

@@ -1,0 +1,114 @@
+"""Django's WSGI handler under ASGI, on threads of its own.
+
+Django's ASGI handler changes threads several times a request; this does it once there and once back. An answer is
+written when it is whole: none of ours is a stream.
+"""
+
+import asyncio
+import contextvars
+import io
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+# Each holds a connection to the database, see DATABASES["reads"].
+THREADS = 8
+MAX_BODY = 2**20  # bytes of a request: the largest is an operator's file
+TOO_LARGE = b'{"type":"about:blank","title":"Request Entity Too Large","status":413,"detail":"The body is too large."}'
+
+Environ = dict[str, Any]
+
+
+class Answered(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class WsgiBridge:
+    """Answers HTTP requests by a WSGI application."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self._application = application
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="web")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        answered = await self.answer(scope, receive)
+        if answered is not None:
+            await send({"type": "http.response.start", "status": answered.status, "headers": answered.headers})
+            await send({"type": "http.response.body", "body": answered.body})
+
+    async def answer(self, scope: Any, receive: Any) -> Answered | None:
+        """The application's answer; None where the client left before it had asked."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > MAX_BODY:
+                return Answered(413, [(b"content-type", b"application/problem+json")], TOO_LARGE)
+            if not message.get("more_body"):
+                break
+        context = contextvars.copy_context()
+        environ = environ_of(scope, bytes(body))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, self._run, environ)
+
+    def _run(self, environ: Environ) -> Answered:
+        started: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+            started[:] = status, headers
+
+        chunks: Any = self._application(environ, start_response)
+        try:
+            body = b"".join(chunks)
+        finally:
+            # Also what tells Django that the request is over.
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+        status, headers = started
+        encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        return Answered(int(status[:3]), encoded, body)
+
+
+def environ_of(scope: Any, body: bytes) -> Environ:
+    """An HTTP scope as WSGI's environment (PEP 3333)."""
+    server, client = scope.get("server") or ("localhost", 80), scope.get("client") or ("", 0)
+    environ: Environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1] or 0),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        _add_header(environ, name, value)
+    return environ
+
+
+def _add_header(environ: Environ, name: bytes, value: bytes) -> None:
+    # With an underscore, a header could pass for another one.
+    if b"_" in name or name == b"content-length":
+        return
+    key = name.decode("latin-1").upper().replace("-", "_")
+    key = key if key == "CONTENT_TYPE" else f"HTTP_{key}"
+    text = value.decode("latin-1")
+    separator = "; " if name == b"cookie" else ","
+    environ[key] = f"{environ[key]}{separator}{text}" if key in environ else text

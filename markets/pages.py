@@ -1,0 +1,212 @@
+"""Answers that PostgreSQL writes: one statement gives a page's rows as JSON, and the block that they are true at.
+
+One statement is one snapshot: no commit of the indexer can make half of an answer newer. `now` is in every statement's
+reach: the checkpoint (`block_number`, `safe`, `final`, its `time`), `day_ago`, the last block that is 24 hours older,
+and `parent`, what the path names.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http import HttpRequest
+from rest_framework import exceptions, serializers
+
+from aurum.cursors import CURSOR, DEFAULT_LIMIT, LIMIT, PAGING, Cursor, page_link, read_cursor
+from aurum.database import passes
+from aurum.parameters import Parameter, by_name, choice, read_parameters
+from aurum.sqljson import JsonRow, row_of
+
+# Every answer's version: what it shows can change with each of these, and with nothing else.
+VERSION = "concat_ws('-', c.block_number, substr(c.block_hash, 3, 16), c.safe_block, c.finalized_block, r.number)"
+NOW = f"""
+    SELECT c.block_number, {VERSION} AS version, coalesce(c.block_timestamp, now()) AS time,
+           coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent,
+           coalesce((SELECT b.number FROM indexed_blocks b
+                     WHERE b.timestamp <= coalesce(c.block_timestamp, now()) - interval '24 hours'
+                     ORDER BY b.timestamp DESC, b.number DESC LIMIT 1), -1) AS day_ago
+    FROM (SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true
+"""  # noqa: S608
+STATEMENT = f"""
+WITH now AS MATERIALIZED ({NOW})
+SELECT now.block_number, now.version, now.parent, page.* FROM now LEFT JOIN LATERAL (
+    SELECT {{columns}} FROM {{source}} WHERE {{where}} {{rest}}
+) page ON true
+"""  # noqa: S608
+HEAD = 3  # columns of `now` before a row's own
+
+
+class Position(NamedTuple):
+    """Where in the chain an answer stands; `block_number` is None while nothing is indexed."""
+
+    block_number: int | None
+    version: str
+
+
+class Answer(NamedTuple):
+    """A body of JSON, and what it is true at."""
+
+    position: Position
+    body: str
+
+
+class Key(NamedTuple):
+    """One column of an ordering: never null; `type` is its SQL type."""
+
+    sql: str
+    type: str
+    descending: bool = False
+
+
+class Filter(NamedTuple):
+    """A parameter, and the condition that it puts on rows, with the value as %(name)s."""
+
+    parameter: Parameter
+    sql: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of one kind. `parent` is an expression of what the path names, null where that does not exist (404)."""
+
+    serializer: type[serializers.Serializer]
+    source: str
+    where: str = "true"
+    parent: str = "true"
+
+    @cached_property
+    def row(self) -> JsonRow:
+        return row_of(self.serializer)
+
+    def statement(self, columns: Sequence[str], where: str, rest: str = "") -> str:
+        """The whole statement. What is not a value of ours stands in it as a named parameter."""
+        select = ", ".join(column.replace("%", "%%") for column in columns)
+        return STATEMENT.format(parent=self.parent, columns=select, source=self.source, where=where, rest=rest)
+
+    def read(self, columns: Sequence[str], values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
+        """All rows, as these columns, of which the first is never null. Raises NotFound without what the path names."""
+        rows = _run(self.statement(columns, self.where), values)
+        if rows[0][2] is None:
+            raise exceptions.NotFound
+        return Position(*rows[0][:2]), [row[HEAD:] for row in rows if row[HEAD] is not None]
+
+    def one(self, values: Mapping[str, Any]) -> Answer:
+        """The single row that `where` leaves. Raises NotFound."""
+        position, rows = self.read(self.row.columns(), values)
+        if not rows:
+            raise exceptions.NotFound
+        return Answer(position, self.row.finish(rows[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(Rows):
+    """A list in pages. Each ordering ends with what tells all rows apart; the first is the default."""
+
+    filters: Sequence[Filter] = ()
+    orders: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """What the endpoint takes."""
+        ordering = [choice("ordering", list(self.orders))] if len(self.orders) > 1 else []
+        return by_name(*(filter.parameter for filter in self.filters), *ordering) | PAGING
+
+    def page(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
+        """One page as the request asks for it; `values` are those of the path."""
+        asked = read_parameters(request.GET, self.parameters)
+        cursor = read_cursor(request)
+        limit = asked.pop(LIMIT, DEFAULT_LIMIT)
+        asked.pop(CURSOR, None)
+        order = asked.pop("ordering", next(iter(self.orders)))
+        direction = None if cursor is None else cursor.backwards
+        statement = _page_statement(self, tuple(sorted(asked)), order, direction)
+        rows = _run(statement, {**values, **asked, **_cursor_values(cursor), LIMIT: limit + 1})
+        if rows[0][2] is None:
+            raise exceptions.NotFound
+        position = Position(*rows[0][:2])
+        found = [row for row in rows if row[HEAD] is not None]
+        return Answer(position, self._body(request, found, limit, cursor, len(self.orders[order])))
+
+    def _body(self, request: HttpRequest, rows: list[Any], limit: int, cursor: Cursor | None, keys: int) -> str:
+        more, rows = len(rows) > limit, rows[:limit]
+        backwards = cursor is not None and cursor.backwards
+        if backwards:
+            rows.reverse()
+        following = page_link(request, rows[-1][-keys:], backwards=False) if rows and (more or backwards) else None
+        preceding = more if backwards else cursor is not None
+        previous = page_link(request, rows[0][-keys:], backwards=True) if rows and preceding else None
+        finish = self.row.finish
+        results = ",".join([finish(row[HEAD:]) for row in rows])
+        return f'{{"results":[{results}],"next":{json.dumps(following)},"previous":{json.dumps(previous)}}}'
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@lru_cache(maxsize=512)
+def _page_statement(listing: Listing, asked: tuple[str, ...], order: str, backwards: bool | None) -> str:
+    """The statement of a page with these filters; `backwards` is None for the first one."""
+    keys = [key._replace(descending=key.descending != bool(backwards)) for key in listing.orders[order]]
+    conditions = [listing.where, *(filter.sql for filter in listing.filters if filter.parameter.name in asked)]
+    if backwards is not None:
+        conditions.append(_beyond(keys))
+    ordering = ", ".join(f"{key.sql} {'DESC' if key.descending else 'ASC'}" for key in keys)
+    columns = [*listing.row.columns(), *(f"({key.sql})::text" for key in keys)]
+    where = " AND ".join(f"({condition})" for condition in conditions)
+    return listing.statement(columns, where, f"ORDER BY {ordering} LIMIT %({LIMIT})s")
+
+
+def _beyond(keys: Sequence[Key]) -> str:
+    """Rows behind the cursor. The bound on the first column alone is what lets an index start there."""
+    if len({key.descending for key in keys}) == 1:
+        sign = "<" if keys[0].descending else ">"
+        columns, values = (
+            ", ".join(texts)
+            for texts in ([key.sql for key in keys], [_value(number, key) for number, key in enumerate(keys)])
+        )
+        return f"({columns}) {sign} ({values})"
+    beyond, equal = [], ""
+    for number, key in enumerate(keys):
+        sign = "<" if key.descending else ">"
+        beyond.append(f"({equal}{key.sql} {sign} {_value(number, key)})")
+        equal += f"{key.sql} = {_value(number, key)} AND "
+    first = f"{keys[0].sql} {'<=' if keys[0].descending else '>='} {_value(0, keys[0])}"
+    return f"{first} AND ({' OR '.join(beyond)})"
+
+
+def _value(number: int, key: Key) -> str:
+    return f"%(cursor{number})s::{key.type}"
+
+
+def _cursor_values(cursor: Cursor | None) -> dict[str, str]:
+    return {f"cursor{number}": value for number, value in enumerate(cursor.values)} if cursor else {}
+
+
+def _run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+    """Reads once more on a new connection where the kept one turns out to be broken."""
+    connection = connections[settings.READS]
+    kept = connection.connection is not None
+    try:
+        return _read(connection, statement, values)
+    except (OperationalError, InterfaceError) as error:
+        if not kept or connection.in_atomic_block or not passes(error):
+            raise
+        connection.close()
+        return _read(connection, statement, values)
+
+
+def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall()
+
+
+def current_position() -> Position:
+    """Where an answer stands that is read now."""
+    [row] = _run(NOW.format(parent="true"), {})
+    return Position(row[0], row[1])
