@@ -5,7 +5,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("markets", "0005_indexed_blocks"),
+        ("markets", "0006_revision"),
     ]
 
     operations = [
