@@ -254,7 +254,6 @@ class MarketTrader(models.Model):
 
     class Meta:
         db_table = "market_traders"
-        indexes = [models.Index(fields=["address"], name="market_traders_by_address")]
 
     def __str__(self) -> str:
         return f"{self.address} in {self.market_id}"
