@@ -5,7 +5,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("markets", "0006_revision"),
+        ("markets", "0010_leaderboard"),
     ]
 
     operations = [
