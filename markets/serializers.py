@@ -26,9 +26,10 @@ PRICE_SCHEMA: dict[str, Any] = {"type": "number", "examples": [0.65]}
 STATUS = """
     CASE WHEN m.resolved THEN 'resolved' WHEN m.resolution_time <= now.time THEN 'ended' ELSE 'open' END
 """
+# What the market has traded in all, less what it had when the last 24 hours began.
 VOLUME_24H = """
-    coalesce((SELECT sum(collateral_amount) FROM trades
-              WHERE market_id = m.market_id AND block_number > now.day_ago), 0)
+    (m.volume - coalesce((SELECT market_volume FROM trades WHERE market_id = m.market_id AND block_number <= now.day_ago
+                          ORDER BY block_number DESC, log_index DESC LIMIT 1), 0))
 """
 # Complete sets outside the pools: those that exist, less those that the market's AMMs hold.
 OPEN_INTEREST = """
