@@ -1,4 +1,4 @@
-"""The chain as it was read, for operators: events (the failed ones first of all), blocks, and how the indexer is."""
+"""The chain as it was read, for operators: events (the failed ones first of all), and how the indexer is."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from aurum.admin import ListedFilter, ReadOnlyAdmin, pretty_json, row_link, shortened, visible
 from indexer.events import EVENTS
-from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus, RepairRequest
+from indexer.models import IndexedEvent, IndexerStatus, RepairRequest
 
 NAMES = sorted({event_class.stored_name for event_class in EVENTS.values()})
 
@@ -112,13 +112,6 @@ class IndexedEventAdmin(ReadOnlyAdmin):
     @admin.display(description="data")
     def raw_data(self, event: IndexedEvent) -> str:
         return "0x" + bytes(event.data).hex()
-
-
-@admin.register(IndexedBlock)
-class IndexedBlockAdmin(ReadOnlyAdmin):
-    list_display = ("number", "hash", "parent_hash", "timestamp")
-    search_fields = ("number", "hash")
-    ordering = ("-number",)
 
 
 class RepairStateFilter(ListedFilter):

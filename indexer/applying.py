@@ -15,7 +15,7 @@ from indexer.prefetch import prefetch
 from indexer.rows import StoredLog
 from indexer.rows import WaitingEvent as WaitingRow
 from markets.book import Book, TransactionScratch
-from markets.identity import event_row_id
+from markets.identity import row_id
 from markets.projections import batch_ended, transaction_ended
 
 
@@ -61,7 +61,7 @@ class Waits:
     def rows(self) -> list[WaitingRow]:
         """What still waits of the entries in hand."""
         return [
-            WaitingRow(id=event_row_id("waiting", key, entry.row.id), key=key, event_id=entry.row.id)
+            WaitingRow(id=row_id("waiting", key, entry.row.id), key=key, event_id=entry.row.id)
             for key, entries in self._new.items()
             for entry in entries
         ]

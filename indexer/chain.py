@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from markets.identity import MAX_PLACED_BLOCK, MAX_PLACED_LOG
+
 HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 HEX_BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 BLOOM = re.compile(r"0x[0-9a-fA-F]{512}")
-MAX_BLOCK_NUMBER = 2**63 - 1  # a BIGINT column
+MAX_CHAIN_ID = 2**63 - 1  # a BIGINT column
+MAX_BLOCK_NUMBER = MAX_PLACED_BLOCK
+MAX_LOG_INDEX = MAX_PLACED_LOG
 MAX_INDEX = 2**31 - 1  # an INTEGER column
 WORD_LENGTH = 66  # characters of 32 bytes
 ADDRESS_LENGTH = 42
@@ -90,8 +94,8 @@ class _LogReader:
         if transaction_index is None or transaction_index > MAX_INDEX:
             transaction_index = self._number(item.transaction_index, "transactionIndex", MAX_INDEX)
         log_index = numbers.get(item.log_index)
-        if log_index is None or log_index > MAX_INDEX:
-            log_index = self._number(item.log_index, "logIndex", MAX_INDEX)
+        if log_index is None or log_index > MAX_LOG_INDEX:
+            log_index = self._number(item.log_index, "logIndex", MAX_LOG_INDEX)
         return Log(
             address=self._addresses.get(item.address) or self._address(item.address),
             topics=tuple([words.get(topic) or self._word(topic, "topic") for topic in item.topics]),

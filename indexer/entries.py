@@ -61,7 +61,7 @@ def read_batch(batch: Batch) -> Iterator[Entry]:
         if event_class is None:
             continue
         row = IndexedEvent(
-            id=event_row_id("event", log.transaction_hash, log.log_index),
+            id=event_row_id("event", log.block_number, log.log_index, log.transaction_hash),
             block_number=log.block_number,
             block_hash=log.block_hash,
             block_timestamp=headers[log.block_number].timestamp,

@@ -210,6 +210,7 @@ def announced_amms(logs: Sequence[Log], contracts: Contracts) -> dict[str, int]:
 def _in_order(logs: Sequence[Log], first: int, last: int, headers: dict[int, Header]) -> tuple[Log, ...]:
     """Each log once, sorted, and shown to stand in the canonical blocks of the range."""
     by_place: dict[tuple[int, int], Log] = {}
+    blocks: dict[str, int] = {}  # of transactions, each of which is in one
     for log in logs:
         if not first <= log.block_number <= last:
             raise InconsistentAnswer(f"a log of block {log.block_number} in the answer for {first} to {last}")
@@ -217,4 +218,6 @@ def _in_order(logs: Sequence[Log], first: int, last: int, headers: dict[int, Hea
             raise InconsistentAnswer(f"logs and header of block {log.block_number} are of different blocks")
         if by_place.setdefault((log.block_number, log.log_index), log) != log:
             raise InconsistentAnswer(f"two logs with index {log.log_index} in block {log.block_number}")
+        if blocks.setdefault(log.transaction_hash, log.block_number) != log.block_number:
+            raise InconsistentAnswer(f"transaction {log.transaction_hash} in two blocks")
     return tuple(by_place[place] for place in sorted(by_place))

@@ -20,7 +20,7 @@ from indexer.entries import Entry, read_batch, read_stored
 from indexer.events import event_data
 from indexer.fetch import Batch
 from indexer.handlers import WRITE_ORDER
-from indexer.models import IndexedBlock, IndexedEvent, UndoImage, WaitingEvent
+from indexer.models import IndexedEvent, UndoImage, WaitingEvent
 from indexer.position_ids import StoredPositionIds
 from indexer.reorg import BelowFinality
 from indexer.rows import IndexedBlock as BlockRow
@@ -30,7 +30,7 @@ from indexer.rows import WaitingEvent as WaitingRow
 from markets.book import Book
 from markets.chaintime import from_seconds
 from markets.invariants import unbalanced
-from markets.models import Channel, Checkpoint
+from markets.models import Channel, Checkpoint, IndexedBlock
 from markets.reverting import announce_reverted, reverted_by
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The chain as it was read: blocks and events; and how the indexer is doing. The checkpoint stands in markets."""
+"""The chain as it was read, event by event; and how the indexer is doing. Blocks and checkpoint stand in markets."""
 
 from django.contrib.postgres.indexes import HashIndex
 from django.db import models
@@ -11,8 +11,8 @@ from markets.fields import AddressField, Bytes32Field, HexListField
 class IndexedEvent(models.Model):
     """One log of a watched contract. `topics` and `data` are the log itself; `event_data` is its reading.
 
-    `id` is that of transaction hash and log index, so that no log is stored twice. `processed` is false where the log
-    could not be decoded or applied; `error` says why.
+    `id` is that of its place in the chain, so that no log is stored twice. `processed` is false where the log could not
+    be decoded or applied; `error` says why.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -59,21 +59,6 @@ class WaitingEvent(models.Model):
 
     def __str__(self) -> str:
         return self.key
-
-
-class IndexedBlock(models.Model):
-    """A block that had logs of ours."""
-
-    number = models.BigIntegerField(primary_key=True)
-    hash = Bytes32Field()
-    parent_hash = Bytes32Field()
-    timestamp = models.DateTimeField()
-
-    class Meta:
-        db_table = "indexed_blocks"
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.hash}"
 
 
 class UndoImage(models.Model):

@@ -19,13 +19,13 @@ from indexer.collateral import learn_collateral
 from indexer.entries import read_batch
 from indexer.fetch import Batch, Fetcher, InconsistentAnswer
 from indexer.ledger import CheckpointMoved, Ledger, block_row
-from indexer.models import IndexedBlock, IndexedEvent, RepairRequest
+from indexer.models import IndexedEvent, RepairRequest
 from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.rows import IndexedBlock as BlockRow
 from indexer.rows import IndexedEvent as EventRow
 from indexer.rows import StoredLog
 from indexer.rpc import Rpc, RpcError
-from markets.models import Checkpoint, Market
+from markets.models import Checkpoint, IndexedBlock, Market
 
 logger = logging.getLogger(__name__)
 
@@ -160,9 +160,8 @@ def _differences(batch: Batch) -> Differences:
         row.id: row for row in StoredLog.table.load("block_number BETWEEN %s AND %s", batch.first, batch.last.number)
     }
     on_chain: dict[str, EventRow] = {entry.row.id: entry.row for entry in read_batch(batch)}  # type: ignore[misc]
-    # A log may also be stored under another block's number.
-    elsewhere = StoredLog.table.by_id(list(on_chain.keys() - stored.keys())).values()
-    foreign = [row for row in stored.values() if not _same(row, on_chain.get(row.id))] + list(elsewhere)
+    foreign = [row for row in stored.values() if not _same(row, on_chain.get(row.id))]
+    foreign += _elsewhere([row for row in on_chain.values() if row.id not in stored], batch)
     missing = [row for row in on_chain.values() if not _same(row, stored.get(row.id))]
     numbers = {row.block_number for row in missing} | {row.block_number for row in foreign}
     return Differences(
@@ -170,6 +169,20 @@ def _differences(batch: Batch) -> Differences:
         foreign=[row.id for row in foreign],
         headers={number: batch.headers[number] for number in numbers if number in batch.headers},
     )
+
+
+def _elsewhere(rows: Sequence[EventRow], batch: Batch) -> list[StoredLog]:
+    """These logs where they are stored as other blocks' than the batch's."""
+    wanted = {(row.transaction_hash, row.log_index) for row in rows}
+    if not wanted:
+        return []
+    found = StoredLog.table.load(
+        "transaction_hash = ANY(%s) AND NOT block_number BETWEEN %s AND %s",
+        sorted({hash_ for hash_, _ in wanted}),
+        batch.first,
+        batch.last.number,
+    )
+    return [row for row in found if (row.transaction_hash, row.log_index) in wanted]
 
 
 def _same(row: StoredLog, other: StoredLog | None) -> bool:

@@ -1,6 +1,7 @@
 """The rows that the ledger writes beside the projections': the columns of the models of the same names."""
 
 from indexer import models
+from markets import models as markets
 from markets.table import Record, Row, table_of
 
 
@@ -35,7 +36,7 @@ class WaitingEvent(Row, gc=False):
     event_id: str
 
 
-@table_of(models.IndexedBlock)
+@table_of(markets.IndexedBlock)
 class IndexedBlock(Record, gc=False):
     number: int
     hash: str

@@ -14,7 +14,7 @@ from typing import Any
 
 from indexer.chain import (
     HEX_BYTES,
-    MAX_BLOCK_NUMBER,
+    MAX_CHAIN_ID,
     Header,
     InconsistentAnswer,
     MalformedAnswer,
@@ -86,7 +86,7 @@ class Rpc:
 
     def chain_id(self) -> int:
         return self.pool.attempt(
-            lambda endpoint: quantity(parsed(endpoint.ask([("eth_chainId", [])])[0]), "chain id", MAX_BLOCK_NUMBER)
+            lambda endpoint: quantity(parsed(endpoint.ask([("eth_chainId", [])])[0]), "chain id", MAX_CHAIN_ID)
         )
 
     def look(self, number: int | None = None) -> View:

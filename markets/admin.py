@@ -32,6 +32,7 @@ from markets.models import (
     CollateralToken,
     Condition,
     HistoryEntry,
+    IndexedBlock,
     Market,
     MarketMetadata,
     MetadataEdit,
@@ -298,6 +299,13 @@ class CollateralTokenAdmin(ReadOnlyAdmin):
     @admin.display(description="symbol")
     def short_symbol(self, token: CollateralToken) -> str:
         return visible(token.symbol)
+
+
+@admin.register(IndexedBlock)
+class IndexedBlockAdmin(ReadOnlyAdmin):
+    list_display = ("number", "hash", "parent_hash", "timestamp")
+    search_fields = ("number", "hash")
+    ordering = ("-number",)
 
 
 @admin.register(Checkpoint)

@@ -51,7 +51,8 @@ class TransactionScratch:
     # (holder, market, outcome) -> tokens minted, or burnt where negative, that no event has explained yet
     unexplained: dict[tuple[str, str, int], int] = field(default_factory=dict)
     funded: dict[str, str] = field(default_factory=dict)  # AMM -> id of its last add_liquidity entry
-    moved_amms: dict[str, LogPosition] = field(default_factory=dict)  # AMM -> last change without a price point
+    # AMM -> its last change without a price point, and which of the log's two AMMs it is: 0 receives, 1 sends
+    moved_amms: dict[str, tuple[LogPosition, int]] = field(default_factory=dict)
 
     def copied(self) -> "TransactionScratch":
         return TransactionScratch(self.unexplained.copy(), self.funded.copy(), self.moved_amms.copy())

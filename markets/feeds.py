@@ -62,7 +62,10 @@ def trade(row: TradeRow) -> dict[str, Any]:
 
 
 def trade_reverted(row: TradeRow) -> dict[str, Any]:
-    """A reorganisation took the trade with this `id` off the chain; it may come again, in another block."""
+    """A reorganisation took the trade with this `id` off the chain.
+
+    The transaction may be mined again, in another block: then a `trade` with another `id` follows.
+    """
     return {
         "type": "trade_reverted",
         "channel": "market",

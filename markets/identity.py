@@ -1,21 +1,59 @@
-"""PURE. Ids of stored rows, derived from what names the thing on chain: a replay gives the same ids."""
+"""PURE. Ids of stored rows, derived from what names the thing on chain: a replay gives the same ids.
+
+A row that many events change has a UUIDv5 of its name. A row that is one event's alone has a UUIDv8 (RFC 9562, section
+5.8) of the event's place, so that new rows come last in their table's index, however long it is:
+
+    bbbbbbbb-bbbb-8lll-8lll-kssssstttttt
+
+    b  block number, 48 bits
+    8  the version; and the variant, followed by two zero bits
+    l  log index, 24 bits
+    k  what the row is (KINDS), 4 bits
+    s  sequence among rows of one kind and log, 20 bits
+    t  the transaction hash's first 24 bits: logs at one place of two branches have two ids
+"""
 
 from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
 
 NAMESPACE = UUID("6f1d6a5e-2c1b-5a57-9a34-617572756d00")
+_PREFIX = NAMESPACE.bytes
 _VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # the two highest bits of this digit are 10
 
+# Rows of one event; an entry of the history is of the kind of its type.
+KINDS = {
+    "event": "0",
+    "trade": "1",
+    "price_point": "2",
+    "question_event": "3",
+    "buy": "4",
+    "sell": "5",
+    "split": "6",
+    "merge": "7",
+    "transfer_in": "8",
+    "transfer_out": "9",
+    "redeem": "a",
+    "add_liquidity": "b",
+    "remove_liquidity": "c",
+}
+MAX_PLACED_BLOCK = 2**48 - 1
+MAX_PLACED_LOG = 2**24 - 1  # in a block; a log costs 375 gas
+MAX_SEQUENCE = 2**20 - 1
 
-def event_row_id(kind: str, *parts: object) -> str:
-    """The id of a row that is one event's alone: as `row_id`, for ids that nobody asks for a second time."""
-    name = f"{kind}:{':'.join([str(part) for part in parts])}"
-    text = sha1(_PREFIX + name.encode(), usedforsecurity=False).hexdigest()
-    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:32]}"
 
+def event_row_id(kind: str, block_number: int, log_index: int, transaction_hash: str, sequence: int = 0) -> str:
+    """The id of a row that is one event's alone, of one of KINDS. `transaction_hash` is a lower-case `0x` string.
 
-_PREFIX = NAMESPACE.bytes
+    Raises ValueError where block number, log index or sequence have more bits than their place.
+    """
+    text = (
+        f"{block_number >> 16:08x}-{block_number & 0xFFFF:04x}-8{log_index >> 12:03x}-8{log_index & 0xFFF:03x}"
+        f"-{KINDS[kind]}{sequence:05x}{transaction_hash[2:8]}"
+    )
+    if len(text) != 36:
+        raise ValueError(f"no id has room for entry {sequence} of log {log_index} in block {block_number}")
+    return text
 
 
 @lru_cache(maxsize=50_000)  # a batch asks for the same rows many times
@@ -24,4 +62,6 @@ def row_id(kind: str, *parts: object) -> str:
 
     A UUIDv5 (RFC 9562, section 5.5) in its usual form of 36 characters.
     """
-    return event_row_id(kind, *parts)
+    name = f"{kind}:{':'.join([str(part) for part in parts])}"
+    text = sha1(_PREFIX + name.encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:32]}"

@@ -63,6 +63,9 @@ market_prices = Rows(
     where=OF_MARKET,
     parent=MARKET_ID,
 )
+OF_SEVERAL = "m.market_id = ANY(%(markets)s)"
+several_markets = Rows(serializer=serializers.MarketSerializer, source="markets m", where=OF_SEVERAL)
+several_prices = Rows(serializer=serializers.MarketPricesSerializer, source=market_prices.source, where=OF_SEVERAL)
 holders = Listing(
     serializer=serializers.PositionSerializer,
     source="positions p JOIN markets m ON m.market_id = p.market_id",

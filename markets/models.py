@@ -11,7 +11,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from markets.fields import AddressField, Bytes32Field, TotalField, Uint256Field, Uint256ListField
-from markets.querysets import MarketQuerySet, PositionQuerySet
 
 
 class Emitted(models.Model):
@@ -99,8 +98,6 @@ class Market(models.Model):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
-    objects = MarketQuerySet.as_manager()
-
     class Meta:
         db_table = "markets"
         indexes = [
@@ -180,8 +177,6 @@ class Position(models.Model):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
-    objects = PositionQuerySet.as_manager()
-
     class Meta:
         db_table = "positions"
         indexes = [
@@ -214,7 +209,6 @@ class Trade(Emitted):
         db_table = "trades"
         indexes = [
             models.Index(fields=["market", "-block_number", "-log_index"], name="trades_of_market"),
-            models.Index(fields=["market", "timestamp"], name="trades_by_time"),
             models.Index(fields=["trader", "-block_number", "-log_index"], name="trades_of_trader"),
         ]
 
@@ -402,6 +396,32 @@ class OutboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel} #{self.seq}"
+
+
+class IndexedBlock(models.Model):
+    """A block that had logs of ours."""
+
+    number = models.BigIntegerField(primary_key=True)
+    hash = Bytes32Field()
+    parent_hash = Bytes32Field()
+    timestamp = models.DateTimeField()
+
+    class Meta:
+        db_table = "indexed_blocks"
+        indexes = [models.Index(fields=["timestamp", "number"], name="indexed_blocks_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.hash}"
+
+    @classmethod
+    def number_at(cls, moment: datetime) -> int:
+        """The height of the last indexed block at or before `moment`, -1 where there is none.
+
+        What happened later than `moment` is in higher blocks, and nothing else is: times rise with the chain.
+        """
+        blocks = cls.objects.filter(timestamp__lte=moment).order_by("-timestamp", "-number")
+        number: int | None = blocks.values_list("number", flat=True).first()
+        return -1 if number is None else number
 
 
 class Checkpoint(models.Model):

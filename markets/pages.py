@@ -1,7 +1,8 @@
 """Answers that PostgreSQL writes: one statement gives a page's rows as JSON, and the block that they are true at.
 
 One statement is one snapshot: no commit of the indexer can make half of an answer newer. `now` is in every statement's
-reach: the checkpoint (`block_number`, `safe`, `final`, its `time`) and `parent`, what the path names.
+reach: the checkpoint (`block_number`, `safe`, `final`, its `time`), `day_ago`, the last block that is 24 hours older,
+and `parent`, what the path names.
 """
 
 import json
@@ -25,7 +26,10 @@ from aurum.sqljson import JsonRow, row_of
 VERSION = "concat_ws('-', c.block_number, substr(c.block_hash, 3, 16), c.safe_block, c.finalized_block, r.number)"
 NOW = f"""
     SELECT c.block_number, {VERSION} AS version, coalesce(c.block_timestamp, now()) AS time,
-           coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent
+           coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent,
+           coalesce((SELECT b.number FROM indexed_blocks b
+                     WHERE b.timestamp <= coalesce(c.block_timestamp, now()) - interval '24 hours'
+                     ORDER BY b.timestamp DESC, b.number DESC LIMIT 1), -1) AS day_ago
     FROM (SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true
 """  # noqa: S608
 STATEMENT = f"""
@@ -84,12 +88,19 @@ class Rows:
         select = ", ".join(column.replace("%", "%%") for column in columns)
         return STATEMENT.format(parent=self.parent, columns=select, source=self.source, where=where, rest=rest)
 
+    def read(self, columns: Sequence[str], values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
+        """All rows, as these columns, of which the first is never null. Raises NotFound without what the path names."""
+        rows = _run(self.statement(columns, self.where), values)
+        if rows[0][2] is None:
+            raise exceptions.NotFound
+        return Position(*rows[0][:2]), [row[HEAD:] for row in rows if row[HEAD] is not None]
+
     def one(self, values: Mapping[str, Any]) -> Answer:
         """The single row that `where` leaves. Raises NotFound."""
-        [row, *_] = _run(self.statement(self.row.columns(), self.where), values)
-        if row[2] is None or row[HEAD] is None:
+        position, rows = self.read(self.row.columns(), values)
+        if not rows:
             raise exceptions.NotFound
-        return Answer(Position(*row[:2]), self.row.finish(row[HEAD:]))
+        return Answer(position, self.row.finish(rows[0]))
 
 
 @dataclass(frozen=True, kw_only=True)

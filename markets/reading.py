@@ -2,7 +2,8 @@
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
@@ -65,6 +66,17 @@ def stamp(request: HttpRequest, response: HttpResponse, position: Position) -> H
     response["Cache-Control"] = "no-cache"
     patch_vary_headers(response, ("Accept-Encoding", "Origin"))
     return response
+
+
+@contextmanager
+def one_snapshot() -> Iterator[None]:
+    """Several statements read at one moment. Inside a transaction it is a savepoint, with that one's isolation."""
+    outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 class ReadView(APIView):
@@ -144,12 +156,8 @@ class ChainReadMixin:
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Reads everything of one answer at one moment: a commit in between must not make half of it newer."""
-        if connection.in_atomic_block:
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         try:
-            with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            with one_snapshot():
                 return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         except UNAVAILABLE as error:
             return database_unavailable(request, error)

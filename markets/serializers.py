@@ -27,7 +27,7 @@ STATUS = """
 """
 VOLUME_24H = """
     coalesce((SELECT sum(collateral_amount) FROM trades
-              WHERE market_id = m.market_id AND timestamp > now.time - interval '24 hours'), 0)
+              WHERE market_id = m.market_id AND block_number > now.day_ago), 0)
 """
 # Complete sets outside the pools: those that exist, less those that the market's AMMs hold.
 OPEN_INTEREST = """

@@ -114,5 +114,5 @@ def _stepped(book: Book, at: LogPosition, question_id: str, event: str) -> Quest
 
 
 def _extend_timeline(book: Book, at: LogPosition, question_id: str, event: str) -> None:
-    entry_id = event_row_id("question_event", at.transaction_hash, at.log_index)
+    entry_id = event_row_id("question_event", at.block_number, at.log_index, at.transaction_hash)
     book.append(QuestionEvent(id=entry_id, question_id=question_id, event=event, **at.emitted()))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus
+from indexer.models import IndexedEvent, IndexerStatus
 from markets import identity
 from markets.amm import liquidity
 from markets.ctf import outcome_position_ids
@@ -20,6 +20,7 @@ from markets.models import (
     CollateralToken,
     Condition,
     HistoryEntry,
+    IndexedBlock,
     Market,
     MarketTrader,
     OutcomeToken,
@@ -45,6 +46,12 @@ _numbers = itertools.count(1)
 def row_id(kind: str, *parts: object) -> UUID:
     """The id that a row of this kind has, as the models hold it."""
     return UUID(identity.row_id(kind, *parts))
+
+
+def event_row_id(kind: str, at: dict[str, Any], sequence: int = 0) -> UUID:
+    """The id of a row that is one event's alone; `at` has the columns of `emitted`."""
+    place = at["block_number"], at["log_index"], at["transaction_hash"]
+    return UUID(identity.event_row_id(kind, *place, sequence))
 
 
 def hex_id(kind: str, number: int | None = None, *, byte_length: int = 32) -> str:
@@ -214,7 +221,7 @@ def _fund(market: Market, at: dict[str, Any]) -> None:
 def make_price_point(market: Market, **overrides: Any) -> PricePoint:
     """A price point with the reserves that the market has, unless others are given."""
     columns = emitted(**overrides)
-    point_id = row_id("price_point", columns["transaction_hash"], columns["log_index"], market.amm_address)
+    point_id = event_row_id("price_point", columns)
     return PricePoint.objects.create(**{"id": point_id, "market": market, "reserves": market.reserves} | columns)
 
 
@@ -237,8 +244,19 @@ def make_position(market: Market, **overrides: Any) -> Position:
     return position
 
 
+def make_block(**overrides: Any) -> IndexedBlock:
+    """A block that had logs of ours; the same one where it is there already."""
+    at = emitted(**overrides)
+    columns = {
+        "hash": at["block_hash"],
+        "parent_hash": hex_id("block", at["block_number"] - 1),
+        "timestamp": at["timestamp"],
+    }
+    return IndexedBlock.objects.get_or_create(number=at["block_number"], defaults=columns)[0]
+
+
 def make_trade(market: Market, **overrides: Any) -> Trade:
-    """A trade of 10 outcome tokens at 0.65, counted in the market's figures."""
+    """A trade of 10 outcome tokens at 0.65, in a block that is indexed, counted in the market's figures."""
     columns = {
         "amm_address": market.amm_address,
         "trader": overrides.pop("trader", None) or address("user"),
@@ -248,7 +266,8 @@ def make_trade(market: Market, **overrides: Any) -> Trade:
         "collateral_amount": 65 * UNIT // 10,
         "fee_amount": 13 * UNIT // 100,
     } | emitted(**overrides)
-    identity = row_id("trade", columns["transaction_hash"], columns["log_index"])
+    make_block(block_number=columns["block_number"], timestamp=columns["timestamp"])
+    identity = event_row_id("trade", columns)
     trade = Trade.objects.create(id=identity, market=market, **columns)
     trader, new = MarketTrader.objects.get_or_create(
         id=row_id("market_trader", market.market_id, trade.trader),
@@ -276,9 +295,7 @@ def make_history_entry(market: Market, **overrides: Any) -> HistoryEntry:
         "counterparty": market.amm_address,
         "sequence": 0,
     } | emitted(**overrides)
-    identity = row_id(
-        "history", columns["transaction_hash"], columns["log_index"], columns["type"], columns["sequence"]
-    )
+    identity = event_row_id(columns["type"], columns, columns["sequence"])
     return HistoryEntry.objects.create(id=identity, market=market, **columns)
 
 
@@ -304,7 +321,7 @@ def make_question(**overrides: Any) -> Question:
 def make_question_event(question: Question, **overrides: Any) -> QuestionEvent:
     """A step of a question's timeline."""
     columns = {"event": "QuestionRegistered"} | emitted(**overrides)
-    identity = row_id("question_event", columns["transaction_hash"], columns["log_index"])
+    identity = event_row_id("question_event", columns)
     return QuestionEvent.objects.create(id=identity, question=question, **columns)
 
 
@@ -326,7 +343,7 @@ def make_event(**overrides: Any) -> IndexedEvent:
         **{key: overrides.pop(key) for key in ("block_number", "transaction_hash", "log_index") if key in overrides}
     )
     columns: dict[str, Any] = {
-        "id": row_id("event", at["transaction_hash"], at["log_index"]),
+        "id": event_row_id("event", at),
         "block_number": at["block_number"],
         "block_hash": at["block_hash"],
         "block_timestamp": at["timestamp"],
@@ -341,14 +358,3 @@ def make_event(**overrides: Any) -> IndexedEvent:
         "processed": True,
     }
     return IndexedEvent.objects.create(**columns | overrides)
-
-
-def make_block(**overrides: Any) -> IndexedBlock:
-    """A block that had logs of ours."""
-    at = emitted(**overrides)
-    return IndexedBlock.objects.create(
-        number=at["block_number"],
-        hash=at["block_hash"],
-        parent_hash=hex_id("block", at["block_number"] - 1),
-        timestamp=at["timestamp"],
-    )

@@ -132,7 +132,7 @@ def amm_announced(book: Book, at: LogPosition, market_id: str, amm: str, initial
     held = [position_of(book, market_id, outcome, amm) for outcome in range(len(market.outcomes))]
     for position in filter(None, held):
         book.change(position).is_amm = True
-        book.scratch.moved_amms[amm] = at
+        book.scratch.moved_amms[amm] = at, 0
     if market.amm_address is None:
         book.change(market)
         market.amm_address, market.fee, market.updated_at = amm, fee, at.timestamp

@@ -66,5 +66,5 @@ def shares_of(book: Book, amm: Amm, holder: str) -> LiquidityShare | None:
 
 
 def remember(book: Book, at: LogPosition, *, type: str, sequence: int = 0, **columns: Any) -> HistoryEntry:
-    entry_id = event_row_id("history", at.transaction_hash, at.log_index, type, sequence)
+    entry_id = event_row_id(type, at.block_number, at.log_index, at.transaction_hash, sequence)
     return book.append(HistoryEntry(id=entry_id, type=type, sequence=sequence, **columns, **at.emitted()))

@@ -58,7 +58,7 @@ def _trade(
     bounded(outcome + 1, len(market.outcomes), "outcomes")
     trade = book.append(
         Trade(
-            id=event_row_id("trade", at.transaction_hash, at.log_index),
+            id=event_row_id("trade", at.block_number, at.log_index, at.transaction_hash),
             market_id=market.market_id,
             amm_address=amm.address,
             trader=trader,
@@ -194,10 +194,10 @@ def fee_collected(book: Book, at: LogPosition, token: str, market_id: str, payer
 def transaction_ended(book: Book) -> None:
     """Prices whatever moved an AMM's tokens without one of the AMM's own events."""
     if book.scratch.moved_amms:
-        for address, at in list(book.scratch.moved_amms.items()):
+        for address, (at, part) in list(book.scratch.moved_amms.items()):
             amm = amm_at(book, address)
             if amm is not None:
-                record_price(book, at, amm)
+                record_price(book, at, amm, part)
     book.scratch.unexplained.clear()
     book.scratch.funded.clear()
 
@@ -208,8 +208,11 @@ def batch_ended(book: Book) -> None:
         market.liquidity = liquidity(market.reserves) if market.reserves else 0
 
 
-def record_price(book: Book, at: LogPosition, amm: Amm) -> None:
-    """Writes the reserves of the market's AMM, if they changed, as they are now: its balances, outcome by outcome."""
+def record_price(book: Book, at: LogPosition, amm: Amm, part: int = 0) -> None:
+    """Writes the reserves of the market's AMM, if they changed, as they are now: its balances, outcome by outcome.
+
+    `part` is the AMM's in a log that moves tokens of two.
+    """
     book.scratch.moved_amms.pop(amm.address, None)
     market = known_market(book, amm.market_id)
     held = [position_of(book, market.market_id, outcome, amm.address) for outcome in range(len(market.outcomes))]
@@ -224,7 +227,7 @@ def record_price(book: Book, at: LogPosition, amm: Amm) -> None:
     market.updated_at = at.timestamp
     book.append(
         PricePoint(
-            id=event_row_id("price_point", at.transaction_hash, at.log_index, amm.address),
+            id=event_row_id("price_point", at.block_number, at.log_index, at.transaction_hash, part),
             market_id=market.market_id,
             reserves=reserves,
             **at.emitted(),

@@ -61,9 +61,9 @@ def _move(book: Book, at: LogPosition, sender: str, receiver: str, moves: Sequen
         if not (sends_pool or receives_pool or ZERO_ADDRESS in (sender, receiver)):
             _remember_direct_transfer(book, at, token, sender, receiver, amount, sequence)
     if moved and sends_pool:
-        book.scratch.moved_amms[sender] = at
+        book.scratch.moved_amms[sender] = at, 1
     if moved and receives_pool:
-        book.scratch.moved_amms[receiver] = at
+        book.scratch.moved_amms[receiver] = at, 0
 
 
 def _mint(book: Book, token: OutcomeToken, holder: str, amount: int) -> None:

@@ -15,13 +15,14 @@ from django.urls import reverse
 
 from accounts.models import ApiSession, WatchedMarket
 from aurum.admin import MOST_COUNTED, EstimatingPaginator, shortened, visible
-from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus, RepairRequest
+from indexer.models import IndexedEvent, IndexerStatus, RepairRequest
 from markets.models import (
     Amm,
     Checkpoint,
     CollateralToken,
     Condition,
     HistoryEntry,
+    IndexedBlock,
     Market,
     MarketMetadata,
     MetadataEdit,

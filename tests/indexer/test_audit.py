@@ -20,8 +20,9 @@ from indexer.devchain.deploy import Deployment, artifact, deploy_contract
 from indexer.leadership import Leadership
 from indexer.ledger import Ledger
 from indexer.models import IndexedEvent
+from indexer.repair import Repairer
 from indexer.rpc import Rpc
-from markets.identity import row_id
+from markets.identity import event_row_id, row_id
 from markets.models import Checkpoint, LiquidityShare, Market, OutcomeToken, Position
 from tests.indexer.test_chain_truth import unannounced_amm
 from tests.indexing import assert_equals_fresh_sync, contracts, sync
@@ -180,7 +181,7 @@ def test_a_deleted_event_with_its_effects(chain: tuple[Web3, Deployment], traded
 def test_a_foreign_event(chain: tuple[Web3, Deployment], traded, actions: Actions) -> None:
     event = IndexedEvent.objects.get(event_name="TransferSingle")
     value = int(event.event_data["value"])
-    event.id, event.log_index = row_id("event", event.transaction_hash, 900), 900
+    event.id, event.log_index = event_row_id("event", event.block_number, 900, event.transaction_hash), 900
     IndexedEvent.objects.create(
         **{field.name: getattr(event, field.name) for field in IndexedEvent._meta.concrete_fields}
     )
@@ -194,6 +195,18 @@ def test_a_foreign_event(chain: tuple[Web3, Deployment], traded, actions: Action
     assert f"{market_id}: balance of {buyer} in outcome 0: {2 * value} stored, {value} on chain" in lines
     code, lines = run(chain[1], "--repair")
     assert (code, lines[-2].split(";")[0]) == (0, "0 logs stored, 1 removed")
+    assert_equals_fresh_sync(chain[1])
+
+
+def test_a_log_that_is_stored_as_another_blocks(chain: tuple[Web3, Deployment], traded) -> None:
+    event = IndexedEvent.objects.get(event_name="TransferSingle")
+    elsewhere = event_row_id("event", event.block_number - 1, event.log_index, event.transaction_hash)
+    IndexedEvent.objects.filter(id=event.id).update(id=elsewhere, block_number=event.block_number - 1)
+    ledger = Ledger(contracts=contracts(chain[1]), may_write=lambda: None)
+
+    done = Repairer(Rpc([chain[1].rpc_url]), ledger, batch_size=1).repair(event.block_number)
+
+    assert ([row.id for row in done.missing], done.foreign) == ([str(event.id)], [elsewhere])
     assert_equals_fresh_sync(chain[1])
 
 

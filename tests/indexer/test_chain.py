@@ -17,7 +17,7 @@ LOG: dict[str, Any] = {
     "blockHash": HASH,
     "transactionHash": HASH,
     "transactionIndex": "0x0",
-    "logIndex": "0x7fffffff",
+    "logIndex": "0xffffff",
 }
 BLOCK: dict[str, Any] = {"number": "0x10", "hash": HASH, "parentHash": HASH, "timestamp": "0x65920080"}
 
@@ -41,7 +41,7 @@ def test_log_in_lower_case() -> None:
         block_hash=HASH.lower(),
         transaction_hash=HASH.lower(),
         transaction_index=0,
-        log_index=2**31 - 1,
+        log_index=2**24 - 1,
     )
 
 
@@ -93,9 +93,9 @@ def test_a_header_without_a_field_is_refused(name: str) -> None:
         ("blockHash", None),
         ("blockHash", ADDRESS),
         ("transactionHash", 5),
-        ("logIndex", "0x80000000"),
+        ("logIndex", "0x1000000"),
         ("transactionIndex", "0x80000000"),
-        ("blockNumber", "0x8000000000000000"),
+        ("blockNumber", "0x1000000000000"),
         ("removed", True),
         ("removed", "true"),
         ("removed", 1),
@@ -118,7 +118,7 @@ def test_header() -> None:
         ("hash", "0x"),
         ("parentHash", ADDRESS),
         ("number", None),  # a pending block
-        ("number", "0x8000000000000000"),
+        ("number", "0x1000000000000"),
         ("timestamp", hex(253_402_300_800)),
         ("timestamp", "0x" + "f" * 64),
     ],

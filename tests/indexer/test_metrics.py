@@ -21,8 +21,8 @@ from indexer.devchain.actions import Actions
 from indexer.devchain.deploy import Deployment
 from indexer.devchain.node import free_port
 from indexer.metrics import IndexerCollector, exporting
-from indexer.models import IndexedBlock, IndexedEvent, IndexerStatus
-from markets.models import Checkpoint
+from indexer.models import IndexedEvent, IndexerStatus
+from markets.models import Checkpoint, IndexedBlock
 from tests.processes import environment, manage, running
 from tests.snapshots import database
 

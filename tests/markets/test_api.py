@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from markets.models import Market, MarketMetadata, OutcomeToken
+from markets.models import IndexedBlock, Market, MarketMetadata, OutcomeToken
 from tests import factories
 from tests.factories import COLLATERAL, HOSTILE, MAX_UINT256, START, UNIT
 from tests.problems import problem_of
@@ -65,8 +65,8 @@ def test_a_market(client: Client, market: Market) -> None:
     factories.make_checkpoint(block_number=1_600, safe_block=1_550, finalized_block=1_499, block_timestamp=now)
     factories.make_collateral()
     MarketMetadata.objects.create(market=market, category="Weather", image_url="https://img.example/rain.png")
-    factories.make_trade(market, timestamp=now - timedelta(hours=1))
     factories.make_trade(market, timestamp=now - timedelta(hours=25))
+    factories.make_trade(market, timestamp=now - timedelta(hours=1))
     OutcomeToken.objects.filter(market=market).update(supply=1000 * UNIT)
     assert get(client, f"/api/markets/{MARKET_ID}") == {
         "id": str(market.id),
@@ -108,6 +108,23 @@ def test_a_market(client: Client, market: Market) -> None:
         "createdAt": "2026-01-01T00:16:40Z",
         "updatedAt": "2026-01-01T00:16:40Z",
     }
+
+
+def test_the_last_24_hours_end_to_the_second(client: Client) -> None:
+    now = START + timedelta(days=2)
+    factories.make_checkpoint(block_timestamp=now)
+    market = factories.make_market()
+    for amount, seconds in enumerate((-1, 0, 0, 1, 1, 86_400)):
+        at = now - timedelta(hours=24) + timedelta(seconds=seconds)
+        factories.make_trade(market, timestamp=at, collateral_amount=10**amount)
+    assert get(client, f"/api/markets/{market.id}")["volume24h"] == "111000"
+
+
+def test_the_block_at_a_time() -> None:
+    for number, seconds in ((5, 10), (7, 12), (8, 12), (9, 14)):
+        factories.make_block(block_number=number, timestamp=START + timedelta(seconds=seconds))
+    found = {s: IndexedBlock.number_at(START + timedelta(seconds=s)) for s in (9.9, 10, 11, 12, 13, 14, 10**6)}
+    assert found == {9.9: -1, 10: 5, 11: 5, 12: 8, 13: 8, 14: 9, 10**6: 9}
 
 
 def test_a_market_of_which_little_is_known(client: Client) -> None:

@@ -64,7 +64,7 @@ def scribble(book: Book, number: int) -> None:
     scratch = book.scratch
     scratch.unexplained[ADDRESS, WORD, number] = scratch.unexplained.get((ADDRESS, WORD, number), 0) + 1
     scratch.funded[ADDRESS] = f"{number}"
-    scratch.moved_amms[f"{number}"] = AT
+    scratch.moved_amms[f"{number}"] = AT, 0
 
 
 def explain(book: Book, number: int) -> None:

@@ -32,7 +32,7 @@ BACKWARDS = "DROP FUNCTION raise_revision, notify_indexed CASCADE"
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("markets", "0004_cheaper_writes"),
+        ("markets", "0005_indexed_blocks"),
     ]
 
     operations = [

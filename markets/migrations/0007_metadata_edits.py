@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("markets", "0005_revision"),
+        ("markets", "0006_revision"),
     ]
 
     operations = [
