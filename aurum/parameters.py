@@ -1,12 +1,13 @@
 """Query parameters as one table an endpoint: how each is read, and how OpenAPI describes it.
 
-An unknown parameter, one given twice, one with a NUL or a malformed one is 400 with an error by its name.
+An unknown parameter, one given twice, one with a NUL, a malformed or a missing one is 400 with an error by its name.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any
 
 from django.http import QueryDict
@@ -16,6 +17,7 @@ from rest_framework import exceptions
 
 HEX = {20: re.compile(r"0x[0-9a-fA-F]{40}"), 32: re.compile(r"0x[0-9a-fA-F]{64}")}
 DIGITS = re.compile(r"[0-9]{1,80}")
+DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,18})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +28,13 @@ class Parameter:
     read: Callable[[str], Any]
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     description: str = ""
+    required: bool = False
 
     def documented(self) -> OpenApiParameter:
         """The parameter as drf-spectacular takes it."""
-        return OpenApiParameter(self.name, dict(self.schema), OpenApiParameter.QUERY, description=self.description)
+        return OpenApiParameter(
+            self.name, dict(self.schema), OpenApiParameter.QUERY, required=self.required, description=self.description
+        )
 
 
 def read_parameters(query: QueryDict, known: Mapping[str, Parameter]) -> dict[str, Any]:
@@ -49,6 +54,9 @@ def read_parameters(query: QueryDict, known: Mapping[str, Parameter]) -> dict[st
                 values[name] = parameter.read(texts[0])
             except ValueError as error:
                 errors[name] = [str(error)]
+    for name, parameter in known.items():
+        if parameter.required and name not in query:
+            errors[name] = ["Must be given."]
     if errors:
         raise exceptions.ValidationError(errors)
     return values
@@ -74,7 +82,7 @@ def hex_word(name: str, byte_length: int, description: str = "") -> Parameter:
     return Parameter(name=name, read=read, schema=schema, description=description)
 
 
-def choice(name: str, choices: Sequence[str], description: str = "") -> Parameter:
+def choice(name: str, choices: Sequence[str], description: str = "", *, required: bool = False) -> Parameter:
     """One of a few words."""
 
     def read(text: str) -> str:
@@ -82,10 +90,19 @@ def choice(name: str, choices: Sequence[str], description: str = "") -> Paramete
             raise ValueError(f"Must be one of {', '.join(choices)}.")
         return text
 
-    return Parameter(name=name, read=read, schema={"type": "string", "enum": list(choices)}, description=description)
+    schema = {"type": "string", "enum": list(choices)}
+    return Parameter(name=name, read=read, schema=schema, description=description, required=required)
 
 
-def integer(name: str, minimum: int, maximum: int, description: str = "", default: int | None = None) -> Parameter:
+def integer(
+    name: str,
+    minimum: int,
+    maximum: int,
+    description: str = "",
+    default: int | None = None,
+    *,
+    required: bool = False,
+) -> Parameter:
     """A whole number within its bounds."""
 
     def read(text: str) -> int:
@@ -94,6 +111,32 @@ def integer(name: str, minimum: int, maximum: int, description: str = "", defaul
         return int(text)
 
     schema: dict[str, Any] = {"type": "integer", "minimum": minimum, "maximum": maximum}
+    if default is not None:
+        schema["default"] = default
+    return Parameter(name=name, read=read, schema=schema, description=description, required=required)
+
+
+def amount(name: str, description: str = "") -> Parameter:
+    """An amount in base units, above 0."""
+
+    def read(text: str) -> int:
+        if not DIGITS.fullmatch(text) or not 0 < int(text) < 2**256:
+            raise ValueError("Must be a whole number from 1 to 2^256 - 1.")
+        return int(text)
+
+    schema = {"type": "string", "pattern": "^[0-9]{1,80}$", "examples": ["1000000"]}
+    return Parameter(name=name, read=read, schema=schema, description=description)
+
+
+def share(name: str, description: str = "", default: float | None = None) -> Parameter:
+    """A decimal number from 0 to 1, read exactly as it is written."""
+
+    def read(text: str) -> Fraction:
+        if not DECIMAL.fullmatch(text) or Fraction(text) > 1:
+            raise ValueError("Must be a decimal number from 0 to 1, such as 0.01.")
+        return Fraction(text)
+
+    schema: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
     if default is not None:
         schema["default"] = default
     return Parameter(name=name, read=read, schema=schema, description=description)

@@ -5,6 +5,7 @@ from markets import serializers
 from markets.leaderboard import PERIODS, RANKED_BY
 from markets.models import HistoryEntry, Trade
 from markets.pages import Filter, Key, Listing, Rows
+from markets.search import FOUND, SEARCH
 
 MARKETS = """
     markets m
@@ -35,7 +36,7 @@ markets = Listing(
     serializer=serializers.MarketSerializer,
     source=MARKETS,
     filters=(
-        Filter(text("search", 200), "strpos(lower(m.question), lower(%(search)s)) > 0"),
+        Filter(SEARCH, FOUND),
         Filter(text("category", 64), "d.category = %(category)s"),
         Filter(choice("status", serializers.STATUSES), f"{serializers.STATUS} = %(status)s"),
         Filter(hex_word("creator", 20), "m.creator = %(creator)s"),
@@ -65,6 +66,9 @@ market_prices = Rows(
     where=OF_MARKET,
     parent=MARKET_ID,
 )
+OF_SEVERAL = "m.market_id = ANY(%(markets)s)"
+several_markets = Rows(serializer=serializers.MarketSerializer, source="markets m", where=OF_SEVERAL)
+several_prices = Rows(serializer=serializers.MarketPricesSerializer, source=market_prices.source, where=OF_SEVERAL)
 holders = Listing(
     serializer=serializers.PositionSerializer,
     source="positions p JOIN markets m ON m.market_id = p.market_id",

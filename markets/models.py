@@ -6,12 +6,17 @@ block times. `MarketMetadata` is the exception: people write it, and a re-index 
 
 from datetime import datetime
 
-from django.contrib.postgres.indexes import BrinIndex
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Left, Now
 from django.utils import timezone
 
 from markets.fields import AddressField, Bytes32Field, TotalField, Uint256Field, Uint256ListField
+
+# Characters that search looks at. PostgreSQL makes no words of more than a megabyte, and a question may be as long.
+SEARCHED_QUESTION = 1_000
+SEARCHED_DESCRIPTION = 5_000
 
 
 class Emitted(models.Model):
@@ -104,6 +109,7 @@ class Market(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "id"], name="markets_newest"),
             models.Index(fields=["resolved", "resolution_time"], name="markets_status"),
+            GinIndex(SearchVector(Left("question", SEARCHED_QUESTION), config="simple"), name="markets_words"),
         ]
 
     def __str__(self) -> str:
@@ -248,7 +254,6 @@ class MarketTrader(models.Model):
 
     class Meta:
         db_table = "market_traders"
-        indexes = [models.Index(fields=["address"], name="market_traders_by_address")]
 
     def __str__(self) -> str:
         return f"{self.address} in {self.market_id}"
@@ -396,9 +401,37 @@ class MarketMetadata(models.Model):
     class Meta:
         db_table = "market_metadata"
         verbose_name_plural = "market metadata"
+        indexes = [
+            GinIndex(
+                SearchVector("category", Left("description", SEARCHED_DESCRIPTION), config="simple"),
+                name="market_metadata_words",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.market_id
+
+
+class MetadataEdit(models.Model):
+    """One edit of a market's metadata: who changed what, and when. It outlives the market's row and the user's."""
+
+    market = models.ForeignKey(
+        Market,
+        models.DO_NOTHING,
+        to_field="market_id",
+        db_constraint=False,
+        related_name="metadata_edits",
+    )
+    edited_at = models.DateTimeField(db_default=Now())
+    edited_by = models.CharField(max_length=150, help_text="The address, or an operator's name.")
+    before = models.JSONField()
+    after = models.JSONField()
+
+    class Meta:
+        db_table = "metadata_edits"
+
+    def __str__(self) -> str:
+        return f"{self.market_id} by {self.edited_by}"
 
 
 class Channel(models.Model):
@@ -452,12 +485,12 @@ class IndexedBlock(models.Model):
         return f"{self.number} {self.hash}"
 
     @classmethod
-    def number_at(cls, moment: datetime) -> int:
+    def number_at(cls, moment: datetime, *, using: str | None = None) -> int:
         """The height of the last indexed block at or before `moment`, -1 where there is none.
 
         What happened later than `moment` is in higher blocks, and nothing else is: times rise with the chain.
         """
-        blocks = cls.objects.filter(timestamp__lte=moment).order_by("-timestamp", "-number")
+        blocks = cls.objects.using(using).filter(timestamp__lte=moment).order_by("-timestamp", "-number")
         number: int | None = blocks.values_list("number", flat=True).first()
         return -1 if number is None else number
 

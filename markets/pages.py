@@ -6,11 +6,11 @@ and `parent`, what the path names.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
@@ -40,6 +40,8 @@ SELECT now.block_number, now.version, now.parent, page.* FROM now LEFT JOIN LATE
 ) page ON true
 """  # noqa: S608
 HEAD = 3  # columns of `now` before a row's own
+
+T = TypeVar("T")
 
 
 class Position(NamedTuple):
@@ -89,12 +91,19 @@ class Rows:
         select = ", ".join(column.replace("%", "%%") for column in columns)
         return STATEMENT.format(parent=self.parent, columns=select, source=self.source, where=where, rest=rest)
 
+    def read(self, columns: Sequence[str], values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
+        """All rows, as these columns, of which the first is never null. Raises NotFound without what the path names."""
+        rows = run(self.statement(columns, self.where), values)
+        if rows[0][2] is None:
+            raise exceptions.NotFound
+        return Position(*rows[0][:2]), [row[HEAD:] for row in rows if row[HEAD] is not None]
+
     def one(self, values: Mapping[str, Any]) -> Answer:
         """The single row that `where` leaves. Raises NotFound."""
-        [row, *_] = run(self.statement(self.row.columns(), self.where), values)
-        if row[2] is None or row[HEAD] is None:
+        position, rows = self.read(self.row.columns(), values)
+        if not rows:
             raise exceptions.NotFound
-        return Answer(Position(*row[:2]), self.row.finish(row[HEAD:]))
+        return Answer(position, self.row.finish(rows[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,36 +190,50 @@ def _cursor_values(cursor: Cursor | None) -> dict[str, str]:
     return {f"cursor{number}": value for number, value in enumerate(cursor.values)} if cursor else {}
 
 
+@contextmanager
+def one_snapshot(using: str | None = None) -> Iterator[None]:
+    """Several statements read at one moment. Inside a transaction it is a savepoint, with that one's isolation."""
+    connection = connections[using or DEFAULT_DB_ALIAS]
+    outermost = not connection.in_atomic_block
+    with transaction.atomic(using=connection.alias):
+        if outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def read_at_once(read: Callable[[], T]) -> T:
+    """What `read` finds with several statements at one moment; it may be called twice."""
+
+    def within(connection: BaseDatabaseWrapper) -> T:
+        with one_snapshot(connection.alias):
+            return read()
+
+    return _reading(within)
+
+
 def run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+    """The rows of one statement, on the connection for reads."""
+    return _reading(lambda connection: _read(connection, statement, values))
+
+
+def _reading(read: Callable[[BaseDatabaseWrapper], T]) -> T:
     """Reads once more on a new connection where the kept one turns out to be broken."""
     connection = connections[settings.READS]
     kept = connection.connection is not None
     try:
-        return _read(connection, statement, values)
+        return read(connection)
     except (OperationalError, InterfaceError) as error:
         if not kept or connection.in_atomic_block or not passes(error):
             raise
         connection.close()
-        return _read(connection, statement, values)
+        return read(connection)
 
 
 def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchall()
-
-
-@contextmanager
-def one_moment(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """Reads everything of one answer at one moment: a commit in between must not make half of it newer."""
-    connection = connections[using]
-    if connection.in_atomic_block:
-        yield
-        return
-    with transaction.atomic(using):
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
 
 
 def current_position() -> Position:

@@ -13,9 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.conf import settings
-
-from markets.pages import Answer, current_position, first_collateral, one_moment, run
+from markets.pages import Answer, current_position, first_collateral, read_at_once, run
 from markets.pnl import PriceWeights, pool_value, price_weights
 
 # What a series spans, and its step; that of all time depends on how long it is.
@@ -125,10 +123,12 @@ class State:
 
 def read(address: str, interval: str, token: str | None) -> Answer:
     """The portfolio as JSON: amounts in base units of the collateral `token`, by default that of the first market."""
-    token = token or first_collateral()  # which finds out whether the connection is alive
-    with one_moment(settings.READS):
-        body = Portfolio(address, token).body(interval)
+
+    def find() -> Answer:
+        body = Portfolio(address, token or first_collateral()).body(interval)
         return Answer(current_position(), json.dumps(body, separators=(",", ":")))
+
+    return read_at_once(find)
 
 
 class Portfolio:

@@ -104,6 +104,11 @@ class Database:
                 return (used + sum(ended)) / TICKS
 
 
+def process_cpu(pid: int) -> float:
+    """Seconds that a process has used so far, and those of its children that have ended."""
+    return sum(_stat(pid)[13:17]) / TICKS
+
+
 def _stat(pid: int) -> list[int]:
     """The fields of /proc/PID/stat, counted from 0; zeros where it has ended, and for the three that come first."""
     try:

@@ -10,7 +10,7 @@ SAMPLE = "ALTER TABLE history ALTER realized_pnl SET STATISTICS {0}, ALTER cost_
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("markets", "0006_revision"),
+        ("markets", "0008_search"),
     ]
 
     operations = [

@@ -38,7 +38,7 @@ BACKWARDS = "DROP FUNCTION price_weights"
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("markets", "0007_average_cost"),
+        ("markets", "0009_average_cost"),
     ]
 
     operations = [
