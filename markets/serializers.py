@@ -47,17 +47,22 @@ def finality(alias: str) -> sqljson.Word:
 # --- exact arithmetic -------------------------------------------------------------------------------------------------
 
 
+def integers(column: str) -> list[int]:
+    """Amounts by outcome, as a column holds them."""
+    return [int(number) for number in json.loads(column)]
+
+
 @lru_cache(maxsize=20_000)  # the same markets are shown again and again
 def prices_json(reserves: str | None) -> str:
     """Each outcome's price at these reserves, as the column holds them."""
-    return json.dumps(feeds.wire_prices([int(reserve) for reserve in json.loads(reserves)]) if reserves else None)
+    return json.dumps(feeds.wire_prices(integers(reserves)) if reserves else None)
 
 
 @lru_cache(maxsize=20_000)
 def _exact_prices(payouts: str | None, reserves: str | None) -> Sequence[Fraction] | None:
     if payouts:
-        return amm.payout_fractions([int(numerator) for numerator in json.loads(payouts)])
-    return amm.prices([int(reserve) for reserve in json.loads(reserves)]) if reserves else None
+        return amm.payout_fractions(integers(payouts))
+    return amm.prices(integers(reserves)) if reserves else None
 
 
 def holding_price_json(payouts: str | None, reserves: str | None, outcome: str) -> str:
