@@ -35,7 +35,12 @@ PERSONAL = frozenset(
 # What an answer may differ by, beside its path and query.
 VARYING = (b"host", b"origin", b"accept", b"x-forwarded-proto")
 # Of these, each answer has its own.
-OWN_HEADERS = frozenset((b"x-request-id", b"date", b"connection", b"content-length", b"content-encoding"))
+OWN_HEADERS = frozenset(
+    (
+        *(b"x-request-id", b"date", b"connection", b"content-length", b"content-encoding"),
+        *(b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"),
+    )
+)
 PRINTABLE = re.compile(rb"[ -~]*")
 GZIP = re.compile(rb"(?:^|[,\s])gzip(?!\s*;\s*q=0(?:\.0*)?(?:[,\s]|$))")
 
@@ -60,11 +65,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request is, as far as kept answers go; `etags` are those that the client has, `request_id` its own."""
+    """What a request is, as far as kept answers go; `etags` are those that the client has, `request_id` its own.
+
+    `forwarded_for` is what proxies say of where it comes from.
+    """
 
     key: Key
     etags: bytes
     request_id: bytes
+    forwarded_for: bytes
 
 
 def asked(method: str, target: bytes, headers: Headers) -> Asked | None:
@@ -80,7 +89,8 @@ def asked(method: str, target: bytes, headers: Headers) -> Asked | None:
     key = (target, encoding, *(values.get(name, b"") for name in VARYING))
     if sum(map(len, key)) > MAX_KEY:
         return None
-    return Asked(key, values.get(b"if-none-match", b""), values.get(b"x-request-id", b""))
+    own = (values.get(name, b"") for name in (b"if-none-match", b"x-request-id", b"x-forwarded-for"))
+    return Asked(key, *own)
 
 
 class AnswerCache:

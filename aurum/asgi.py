@@ -16,16 +16,18 @@ from aurum.answer_cache import AnswerCache  # noqa: E402
 from aurum.database import connect_async  # noqa: E402
 from aurum.front import Front  # noqa: E402
 from aurum.origins import OriginCheck  # noqa: E402
+from aurum.tally import Tally  # noqa: E402
 from aurum.wsgi_bridge import WsgiBridge  # noqa: E402
 from markets.consumers import FeedConsumer  # noqa: E402
 from markets.hub import Hub  # noqa: E402
 
 hub = Hub(connect_async)
 answers = AnswerCache(connect_async)
+tally = Tally()
 
 application = ProtocolTypeRouter(
     {
-        "http": Front(answers, WsgiBridge(django_application)),
+        "http": Front(answers, WsgiBridge(django_application), tally),
         "websocket": OriginCheck(
             URLRouter([path("ws", FeedConsumer.as_asgi(hub=hub)), re_path("", WebsocketDenier.as_asgi())])
         ),

@@ -92,6 +92,23 @@ def urls(env: environ.Env, name: str, *, schemes: tuple[str, ...]) -> list[str]:
     return values
 
 
+def url(env: environ.Env, name: str, *, schemes: tuple[str, ...]) -> str:
+    """One URL; empty when it is not set."""
+    values = urls(env, name, schemes=schemes)
+    if len(values) > 1:
+        raise ImproperlyConfigured(f"{name} must be one URL")
+    return values[0] if values else ""
+
+
+def sign_in_origins(env: environ.Env, cors_origins: list[str]) -> frozenset[str]:
+    """Origins of the pages that people may sign in on: those of CORS_ORIGIN, and `SIWE_DOMAINS` (by https)."""
+    domains = [domain.strip().lower() for domain in env.str("SIWE_DOMAINS", default="").split(",") if domain.strip()]
+    for domain in domains:
+        if not re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", domain):
+            raise ImproperlyConfigured(f"SIWE_DOMAINS must hold domains such as app.aurumlabs.io; one is {domain!r}")
+    return frozenset([*cors_origins, *(f"https://{domain}" for domain in domains)])
+
+
 def database(url: str, name: str = "DATABASE_URL") -> dict[str, Any]:
     """Django's settings for a PostgreSQL URL. The message never repeats the URL: it holds a password.
 

@@ -12,15 +12,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aurum.answer_cache import Answer, AnswerCache, Asked, Key, asked, has
 from aurum.request_id import PLAIN_BYTES
+from aurum.tally import Tally
+from aurum.throttling import Usage
 from aurum.wsgi_bridge import Answered, WsgiBridge
 
 
 class Front:
     """Answers from the cache what it can, and lets the rest through."""
 
-    def __init__(self, cache: AnswerCache, bridge: WsgiBridge) -> None:
+    def __init__(self, cache: AnswerCache, bridge: WsgiBridge, tally: Tally) -> None:
         self.cache = cache
         self._bridge = bridge
+        self._tally = tally
         # Requests whose answer others wait for.
         self._pending: dict[Key, asyncio.Future[Answer | None]] = {}
 
@@ -30,7 +33,7 @@ class Front:
         request = asked(scope["method"], target, scope["headers"])
         if request is None:
             answered = await self._bridge.answer(scope, receive)
-            if answered is not None and scope["method"] not in ("GET", "HEAD", "OPTIONS") and answered.status < 400:
+            if answered is not None and _changes(scope) and answered.status < 400:
                 # Whoever changed something sees it in the next answer.
                 self.cache.forget()
         else:
@@ -44,7 +47,10 @@ class Front:
         if answer is None and request.key in self._pending:
             answer = await asyncio.shield(self._pending[request.key])
         if answer is not None:
-            return _from_kept(answer, request)
+            usage = self._tally.count((scope.get("client") or ("",))[0], request.forwarded_for.decode("latin-1"))
+            if not usage.is_exceeded:
+                return _from_kept(answer, request, _limit_headers(usage))
+            return await self._bridge.answer(scope, receive)
         if request.key in self._pending:
             return await self._bridge.answer(scope, receive)
         return await self._ask(request, scope, receive)
@@ -62,11 +68,23 @@ class Front:
         finally:
             del self._pending[request.key]
             pending.set_result(kept)
-        return answered if kept is None else _from_kept(kept, request)
+        if answered is None or kept is None:
+            return answered
+        return _from_kept(kept, request, [each for each in answered.headers if each[0].startswith(b"ratelimit-")])
 
 
-def _from_kept(answer: Answer, request: Asked) -> Answered:
-    own = [(b"x-request-id", _request_id(request))]
+def _changes(scope: Any) -> bool:
+    """Whether a request can change what others are answered: signing in and watching do not."""
+    private = ("/api/auth/", "/api/me")
+    return scope["method"] not in ("GET", "HEAD", "OPTIONS") and not scope["path"].startswith(private)
+
+
+def _limit_headers(usage: Usage) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in usage.headers.items()]
+
+
+def _from_kept(answer: Answer, request: Asked, limits: list[tuple[bytes, bytes]]) -> Answered:
+    own = [(b"x-request-id", _request_id(request)), *limits]
     if has(answer, request.etags):
         return Answered(304, [*(header for header in answer.headers if header[0] != b"content-type"), *own], b"")
     length = (b"content-length", str(len(answer.body)).encode())
@@ -81,6 +99,7 @@ class FrontProtocol(HttpToolsProtocol):
     """Answers a request that is kept before it is parsed: one look-up by its bytes."""
 
     cache: AnswerCache
+    tally: Tally
     _midway = False  # in a request of which more is to come
 
     def on_message_begin(self) -> None:
@@ -108,6 +127,10 @@ class FrontProtocol(HttpToolsProtocol):
         answer = None if request is None else self.cache.find(request.key)
         if request is None or answer is None:
             return None
-        date = b"".join([b"%s: %s\r\n" % header for header in self.server_state.default_headers])
-        own = b"%sx-request-id: %s\r\n\r\n" % (date, _request_id(request))
+        usage = self.tally.count(self.client[0] if self.client else "", request.forwarded_for.decode("latin-1"))
+        if usage.is_exceeded:
+            return None  # Django says so
+        headers = [*self.server_state.default_headers, *_limit_headers(usage)]
+        own = b"".join([b"%s: %s\r\n" % header for header in headers])
+        own += b"x-request-id: %s\r\n\r\n" % _request_id(request)
         return answer.head_unmodified + own if has(answer, request.etags) else answer.head + own + answer.body

@@ -24,6 +24,9 @@ CONTENT_TYPE = "application/problem+json"
 UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout)
 
 
+REFUSED = (exceptions.NotAuthenticated, exceptions.AuthenticationFailed, exceptions.PermissionDenied)
+
+
 class DatabaseUnavailable(exceptions.APIException):
     """The database is away; nothing is wrong with the request."""
 
@@ -49,6 +52,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, UNAVAILABLE):
         logger.error("the database does not answer: %s", error)
         error = DatabaseUnavailable()
+    elif isinstance(error, REFUSED):
+        error = _counted(error, context)
     response = drf_exception_handler(error, context)
     if response is None:
         return None
@@ -79,6 +84,17 @@ def _described(error: Exception, status: int) -> dict[str, Any]:
     return problem(status, "; ".join(f"{field}: {_first(messages)}" for field, messages in errors.items()), errors)
 
 
+def _counted(error: Exception, context: dict[str, Any]) -> Exception:
+    """Counts who was refused, or says that it was too often: DRF counts after it looked who asks."""
+    view, request = context.get("view"), context.get("request")
+    if view is not None and request is not None and not hasattr(request, "rate_limit"):
+        try:
+            view.check_throttles(request)
+        except exceptions.Throttled as throttled:
+            return throttled
+    return error
+
+
 def _first(messages: Any) -> str:
     return str(messages[0]) if isinstance(messages, list) and messages else str(messages)
 
@@ -95,6 +111,13 @@ def database_unavailable(request: HttpRequest, error: Exception) -> HttpResponse
     logger.error("the database does not answer: %s", error)
     answer = _answer(request, DatabaseUnavailable.status_code, DatabaseUnavailable.default_detail)
     answer["Retry-After"] = str(DatabaseUnavailable.wait)
+    return answer
+
+
+def too_many_requests(request: HttpRequest, wait: int) -> HttpResponse:
+    """The answer to who asks too often; `wait` in seconds."""
+    answer = _answer(request, 429, f"Too many attempts. Try again in {wait} seconds.")
+    answer["Retry-After"] = str(wait)
     return answer
 
 

@@ -4,10 +4,23 @@ from functools import cache
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiResponse, inline_serializer
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
-PROBLEM_TYPE = "application/problem+json"
+from aurum.problems import CONTENT_TYPE, problem
+
+# What may go wrong, in general; an endpoint's own words come before them.
+WHY: dict[int, str] = {
+    400: "The request is malformed.",
+    401: "Nobody is signed in, or the token is not good any more.",
+    403: "You may not do this.",
+    404: "There is no such thing.",
+    409: "It does not fit what is there.",
+    413: "The body is too large.",
+    415: "The body must be application/json.",
+    429: "Too many requests; Retry-After says for how many seconds.",
+    503: "Something that we need does not answer; try again in a moment.",
+}
 
 
 class ProblemSerializer(serializers.Serializer):
@@ -21,6 +34,17 @@ class ProblemSerializer(serializers.Serializer):
     errors = serializers.DictField(  # type: ignore[assignment]  # a serializer's own errors, which none of ours has
         child=serializers.ListField(child=serializers.CharField()), required=False
     )
+
+
+def problems(*statuses: int, **details: str) -> dict[Any, Any]:
+    """Problems that an endpoint may answer with; `s401="…"` says why in the endpoint's own words."""
+    why = {status: WHY[status] for status in statuses} | {int(name[1:]): said for name, said in details.items()}
+    return {(status, CONTENT_TYPE): _problem(status, why[status]) for status in sorted(why)}
+
+
+def _problem(status: int, detail: str) -> OpenApiResponse:
+    body = problem(status, detail) | {"requestId": "b5c1e0f6a1d34c5f8a2b3c4d5e6f7a8b"}
+    return OpenApiResponse(ProblemSerializer, detail, [OpenApiExample(str(status), body, response_only=True)])
 
 
 @cache
@@ -61,10 +85,10 @@ class ApiSchema(AutoSchema):
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         """Beside what the view answers: the problems that its method and path can meet."""
         bodies = super()._get_response_bodies(direction)
-        problem = OpenApiResponse(ProblemSerializer, description="What is wrong.")
         for status in self._problems():
             if status not in bodies:
-                bodies[status] = self._get_response_for_code(problem, status, [PROBLEM_TYPE], direction)
+                response = _problem(int(status), WHY[int(status)])
+                bodies[status] = self._get_response_for_code(response, status, [CONTENT_TYPE], direction)
         return bodies
 
     def _problems(self) -> list[str]:

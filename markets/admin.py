@@ -19,11 +19,13 @@ from aurum.admin import (
     ReadOnlyAdmin,
     ReadOnlyTable,
     list_link,
+    pretty_json,
     row_link,
     shortened,
     visible,
 )
 from markets.amm import prices
+from markets.metadata import FIELDS, edit
 from markets.models import (
     Amm,
     Checkpoint,
@@ -33,6 +35,7 @@ from markets.models import (
     IndexedBlock,
     Market,
     MarketMetadata,
+    MetadataEdit,
     OutboxMessage,
     OutcomeToken,
     Position,
@@ -159,7 +162,9 @@ class MarketAdmin(ReadOnlyAdmin):
 
 @admin.register(MarketMetadata)
 class MarketMetadataAdmin(ExactSearchAdmin):
-    """The one thing here that people write; the admin's own log says who and when."""
+    """The one thing here that people write. It is emptied, never deleted, so that every edit is in its history."""
+
+    actions = None
 
     list_display = ("pk", "question", "category", "resolution_source")
     search_fields = ("market", "category", "resolution_source")
@@ -174,9 +179,32 @@ class MarketMetadataAdmin(ExactSearchAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: MarketMetadata | None = None) -> tuple[str, ...]:
         return ("market",) if obj else ()
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: MarketMetadata, form: Any, change: bool) -> None:
+        changes = {name: getattr(obj, name) for name in FIELDS}
+        edit(obj.pk, changes, by=request.user.get_username())
+
     @admin.display(description="question")
     def question(self, metadata: Any) -> str:
         return "the market is not indexed" if metadata.question is None else shortened(metadata.question)
+
+
+@admin.register(MetadataEdit)
+class MetadataEditAdmin(ReadOnlyAdmin):
+    list_display = ("id", "market_id", "edited_by", "edited_at")
+    search_fields = ("market", "edited_by")
+    ordering = ("-id",)
+    fields = ("market_id", "edited_by", "edited_at", "what_was", "what_is")
+
+    @admin.display(description="before")
+    def what_was(self, row: MetadataEdit) -> SafeString:
+        return pretty_json(row.before)
+
+    @admin.display(description="after")
+    def what_is(self, row: MetadataEdit) -> SafeString:
+        return pretty_json(row.after)
 
 
 class OfMarketAdmin(BigTableAdmin):

@@ -43,16 +43,18 @@ POINT = """
         ORDER BY block_number DESC, log_index DESC LIMIT 1
     ) point ON true
 """
-# Who traded before as well has more trades in all than since then.
 TRADES_SINCE = """
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(trader.volume), 0) AS volume, coalesce(sum(trader.fees), 0) AS fees,
                coalesce(sum(trader.trades), 0) AS trades,
-               count(*) FILTER (WHERE trader.trades = total.trade_count) AS traders
+               count(*) FILTER (WHERE NOT EXISTS (
+                   SELECT FROM trades earlier WHERE earlier.trader = trader.address
+                   AND earlier.market_id = l.market_id AND earlier.block_number <= now.block_number
+               )) AS new_traders
         FROM (
             SELECT trader AS address, sum(collateral_amount) AS volume, sum(fee_amount) AS fees, count(*) AS trades
             FROM trades WHERE market_id = l.market_id AND block_number > now.block_number GROUP BY trader
-        ) trader LEFT JOIN market_traders total ON total.address = trader.address AND total.market_id = l.market_id
+        ) trader
     ) since
 """
 MARKET_THEN = f"""
@@ -66,7 +68,7 @@ MARKET_THEN = f"""
                a.address AS amm_address, a.fee, point.reserves, resolution.resolved,
                CASE WHEN resolution.resolved THEN l.payouts END AS payouts,
                l.volume - since.volume AS volume, l.trading_fees - since.fees AS trading_fees,
-               l.trade_count - since.trades AS trade_count, l.trader_count - since.traders AS trader_count,
+               l.trade_count - since.trades AS trade_count, l.trader_count - since.new_traders AS trader_count,
                greatest(l.created_at, point.timestamp,
                         CASE WHEN resolution.resolved THEN l.resolved_at END) AS updated_at
     ) m

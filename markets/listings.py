@@ -2,6 +2,7 @@
 
 from aurum.parameters import choice, hex_word, integer, moment, text
 from markets import serializers
+from markets.leaderboard import PERIODS, RANKED_BY
 from markets.models import HistoryEntry, Trade
 from markets.pages import Filter, Key, Listing, Rows
 from markets.search import FOUND, SEARCH
@@ -19,6 +20,7 @@ MARKET_ID = """
 OF_MARKET = "m.market_id = now.parent"
 OUTCOME = integer("outcome", 0, 255, "The outcome's index.")
 MARKET = hex_word("market", 32, "A marketId.")
+COLLATERAL = hex_word("collateralToken", 20, "What amounts are in: those of different tokens can't be added.")
 
 
 def _both_ways(**columns: tuple[str, str]) -> dict[str, tuple[Key, ...]]:
@@ -112,4 +114,16 @@ user_history = Listing(
             Key("h.sequence", "int", descending=True),
         )
     },
+)
+leaderboard = Listing(
+    serializer=serializers.RankedUserSerializer,
+    source="ranked_users u JOIN rankings r USING (collateral_token, period)",
+    where="collateral_token = %(collateralToken)s AND period = %(window)s AND u.ranked_by = %(by)s",
+    # They stand in `where`, and have defaults.
+    filters=(
+        Filter(choice("by", RANKED_BY, "What decides; by default the profit."), "true"),
+        Filter(choice("window", list(PERIODS), "Of which last days; by default of all time."), "true"),
+        Filter(COLLATERAL, "true"),
+    ),
+    orders={"first": (Key("u.rank", "int"),)},
 )

@@ -6,7 +6,7 @@ block times. `MarketMetadata` is the exception: people write it, and a re-index 
 
 from datetime import datetime
 
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models.functions import Left, Now
@@ -148,6 +148,8 @@ class LiquidityShare(models.Model):
     amm = models.ForeignKey(Amm, models.CASCADE, to_field="address", db_column="amm_address", related_name="shares")
     holder = AddressField(db_index=True)
     amount = Uint256Field()
+    cost = TotalField(default=0, help_text="What was paid for the shares that are left (pnl.py).")
+    realized_pnl = TotalField(default=0)
 
     class Meta:
         db_table = "liquidity_shares"
@@ -181,6 +183,9 @@ class Position(models.Model):
     outcome_index = models.IntegerField()
     amount = Uint256Field()
     is_amm = models.BooleanField(default=False)
+    cost = TotalField(default=0, help_text="What was paid for the tokens that are left (pnl.py); of an AMM, nothing.")
+    realized_pnl = TotalField(default=0)
+    untracked_amount = Uint256Field(default=0, help_text="Of the tokens, those that came without a known cost.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -249,7 +254,6 @@ class MarketTrader(models.Model):
 
     class Meta:
         db_table = "market_traders"
-        indexes = [models.Index(fields=["address"], name="market_traders_by_address")]
 
     def __str__(self) -> str:
         return f"{self.address} in {self.market_id}"
@@ -273,11 +277,17 @@ class HistoryEntry(Emitted):
     type = models.CharField(max_length=16, choices=Type)
     user_address = AddressField()
     market = of_market("history")
-    outcome = models.IntegerField(null=True, help_text="Null where all outcomes moved alike, against collateral.")
-    amount = Uint256Field(help_text="Outcome tokens, of each outcome; LP shares where liquidity moved.")
+    outcome = models.IntegerField(
+        null=True, help_text="Null where all outcomes moved alike, against collateral, and where LP shares moved."
+    )
+    amount = Uint256Field(
+        help_text="Outcome tokens, of each outcome; LP shares where liquidity or, by a transfer, shares moved."
+    )
     collateral_amount = Uint256Field(null=True)
     outcome_amounts = Uint256ListField(null=True, help_text="Outcome tokens that liquidity put in or took out.")
     counterparty = AddressField(null=True)
+    realized_pnl = TotalField(default=0, help_text="Their sum up to a time is what the user had realised by then.")
+    cost_change = TotalField(default=0, help_text="Their sum up to a time is what the user's holdings had cost then.")
     sequence = models.IntegerField(default=0)
 
     class Meta:
@@ -286,10 +296,58 @@ class HistoryEntry(Emitted):
         indexes = [
             models.Index(fields=["user_address", "-block_number", "-log_index", "-sequence"], name="history_of_user"),
             models.Index(fields=["market", "-block_number", "-log_index", "-sequence"], name="history_of_market"),
+            models.Index(
+                fields=["market", "block_number"],
+                name="history_of_liquidity",
+                condition=models.Q(type__in=["add_liquidity", "remove_liquidity"]),
+            ),
+            # Rows lie in the table as in the chain: it costs a writer nothing, and finds the last days.
+            BrinIndex(fields=["block_number"], name="history_by_block", autosummarize=True),
         ]
 
     def __str__(self) -> str:
         return f"{self.type} by {self.user_address}"
+
+
+class Ranking(models.Model):
+    """When the leaderboard of a period was computed (leaderboard.py), and how long that took. No part of the ledger."""
+
+    collateral_token = AddressField()
+    period = models.CharField(max_length=8)
+    block_number = models.BigIntegerField()
+    block_hash = Bytes32Field(blank=True)
+    computed_at = models.DateTimeField()
+    seconds = models.FloatField()
+
+    class Meta:
+        db_table = "rankings"
+        constraints = [models.UniqueConstraint(fields=["collateral_token", "period"], name="rankings_once")]
+
+    def __str__(self) -> str:
+        return f"{self.period} at block {self.block_number}"
+
+
+class RankedUser(models.Model):
+    """A user's place in the leaderboard of a period: by profit, or by volume."""
+
+    collateral_token = AddressField()
+    period = models.CharField(max_length=8)
+    ranked_by = models.CharField(max_length=8)
+    rank = models.IntegerField()
+    user_address = AddressField()
+    profit = TotalField()
+    volume = TotalField()
+
+    class Meta:
+        db_table = "ranked_users"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["collateral_token", "period", "ranked_by", "rank"], name="ranked_users_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rank}. {self.user_address}"
 
 
 class CollateralToken(models.Model):
@@ -352,6 +410,28 @@ class MarketMetadata(models.Model):
 
     def __str__(self) -> str:
         return self.market_id
+
+
+class MetadataEdit(models.Model):
+    """One edit of a market's metadata: who changed what, and when. It outlives the market's row and the user's."""
+
+    market = models.ForeignKey(
+        Market,
+        models.DO_NOTHING,
+        to_field="market_id",
+        db_constraint=False,
+        related_name="metadata_edits",
+    )
+    edited_at = models.DateTimeField(db_default=Now())
+    edited_by = models.CharField(max_length=150, help_text="The address, or an operator's name.")
+    before = models.JSONField()
+    after = models.JSONField()
+
+    class Meta:
+        db_table = "metadata_edits"
+
+    def __str__(self) -> str:
+        return f"{self.market_id} by {self.edited_by}"
 
 
 class Channel(models.Model):

@@ -240,3 +240,9 @@ def current_position() -> Position:
     """Where an answer stands that is read now."""
     [row] = run(NOW.format(parent="true"), {})
     return Position(row[0], row[1])
+
+
+def first_collateral() -> str | None:
+    """What amounts of several markets are added in unless another token is asked for: that of the first market."""
+    rows = run("SELECT collateral_token FROM markets ORDER BY created_at, id LIMIT 1", {})
+    return rows[0][0] if rows else None

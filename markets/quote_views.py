@@ -7,11 +7,11 @@ from typing import Any
 
 from django.http import HttpRequest
 from djangorestframework_camel_case.util import camelize
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import exceptions, serializers
 
 from aurum.parameters import amount, by_name, choice, integer, read_parameters, share
-from aurum.schema import PROBLEM_TYPE, ProblemSerializer
+from aurum.schema import problems
 from aurum.sqljson import AMOUNT
 from markets import amm, feeds, listings
 from markets.pages import Answer
@@ -99,12 +99,8 @@ QUOTE_EXAMPLE = OpenApiExample(
 
 @extend_schema(
     parameters=[MARKET_ID],
-    responses={
-        200: QuoteSerializer,
-        (409, PROBLEM_TYPE): OpenApiResponse(
-            ProblemSerializer, description="The market is resolved, has no liquidity, or cannot make this trade."
-        ),
-    },
+    responses={200: QuoteSerializer}
+    | problems(s409="The market is resolved, has no liquidity, or cannot make this trade."),
     examples=[QUOTE_EXAMPLE],
 )
 class MarketQuote(ReadView):

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
@@ -19,6 +20,7 @@ from rest_framework.views import APIView
 
 from aurum.parameters import HEX, Parameter, read_parameters
 from aurum.problems import UNAVAILABLE, database_unavailable, problem_response
+from aurum.throttling import admit
 from markets.models import Checkpoint, CollateralToken
 from markets.pages import Answer, Listing, Position, Rows, current_position, one_snapshot
 
@@ -73,9 +75,14 @@ class ReadView(APIView):
     path_values: ClassVar[Callable[..., Mapping[str, Any]]] = staticmethod(dict)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if request.method not in ("GET", "HEAD") or "Authorization" in request.headers:
+        if (
+            request.method not in ("GET", "HEAD")
+            or "Authorization" in request.headers
+            or settings.SESSION_COOKIE_NAME in request.COOKIES
+        ):
             return super().dispatch(request, *args, **kwargs)
         try:
+            admit(request)
             return self.get(request, **kwargs)
         except Exception as error:
             response = problem_response(error)

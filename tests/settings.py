@@ -13,6 +13,8 @@ os.environ["AURUM_ENV_FILES"] = ""
 os.environ["DJANGO_ENV"] = "development"
 os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL") or embedded_postgres.start(POSTGRES_DIR)
 os.environ["CHAIN_ID"] = "31337"
+# The tests of limits set their own; every other test, and the servers that tests start, ask as often as they need.
+os.environ["RATE_LIMIT_MAX"] = "1000000"
 
 from aurum.settings import *  # noqa: E402, F403
 

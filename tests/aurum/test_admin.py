@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from accounts.models import ApiSession, WatchedMarket
 from aurum.admin import MOST_COUNTED, EstimatingPaginator, shortened, visible
 from indexer.models import IndexedEvent, IndexerStatus, RepairRequest
 from markets.models import (
@@ -24,6 +25,7 @@ from markets.models import (
     IndexedBlock,
     Market,
     MarketMetadata,
+    MetadataEdit,
     OutboxMessage,
     OutcomeToken,
     Position,
@@ -53,6 +55,9 @@ READ_ONLY = (
     IndexedBlock,
     IndexerStatus,
     RepairRequest,
+    MetadataEdit,
+    ApiSession,
+    WatchedMarket,
 )
 REGISTERED = (*READ_ONLY, MarketMetadata)
 # What an operator pastes into each search box: a hash, an address, or a number of the row.
@@ -72,6 +77,9 @@ SEARCHED: dict[type, Callable[[Any], object]] = {
     IndexedEvent: lambda row: row.transaction_hash,
     IndexedBlock: lambda row: row.hash,
     RepairRequest: lambda row: row.market_id,
+    MetadataEdit: lambda row: row.market_id,
+    ApiSession: lambda row: row.id,
+    WatchedMarket: lambda row: row.market_id,
 }
 
 
@@ -111,8 +119,14 @@ def rows() -> dict[type, Any]:
     event = factories.make_event(
         processed=False, error=f"Traceback\n{HOSTILE}", event_data={"question": HOSTILE, "amount": str(MAX_UINT256)}
     )
+    user = User.objects.create_user("0x" + "11" * 20)
     return {
         Market: market,
+        MetadataEdit: MetadataEdit.objects.create(
+            market=market, edited_by=user.username, before={"description": ""}, after={"description": HOSTILE}
+        ),
+        ApiSession: ApiSession.objects.create(user=user, refresh_id="r", expires_at=factories.START),
+        WatchedMarket: WatchedMarket.objects.create(user=user, market=market),
         MarketMetadata: MarketMetadata.objects.create(market=market, category="Sport", description=HOSTILE),
         Position: factories.make_position(market),
         Trade: factories.make_trade(market),

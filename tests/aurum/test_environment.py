@@ -63,7 +63,15 @@ RATE_LIMIT_MAX=100
 @pytest.fixture
 def env(monkeypatch: pytest.MonkeyPatch) -> environ.Env:
     """The environment without anything that these tests set."""
-    for name in ("DJANGO_ENV", "NODE_ENV", "JWT_SECRET", "ALLOWED_HOSTS", "THE_NAME", "RENDER_EXTERNAL_HOSTNAME"):
+    for name in (
+        "DJANGO_ENV",
+        "NODE_ENV",
+        "JWT_SECRET",
+        "ALLOWED_HOSTS",
+        "THE_NAME",
+        "SIWE_DOMAINS",
+        "RENDER_EXTERNAL_HOSTNAME",
+    ):
         monkeypatch.delenv(name, raising=False)
     return environ.Env()
 
@@ -172,6 +180,32 @@ def test_a_bad_url_keeps_its_key_to_itself(env: environ.Env, monkeypatch: pytest
     message = refusal(environment.urls, env, "THE_NAME", schemes=("http", "https"))
     assert "THE_NAME" in message
     assert CANARY not in message
+
+
+def test_one_url(env: environ.Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    schemes = ("redis", "rediss")
+    assert environment.url(env, "THE_NAME", schemes=schemes) == ""
+    monkeypatch.setenv("THE_NAME", f" rediss://:{CANARY}@redis.example:6380/1 ")
+    assert environment.url(env, "THE_NAME", schemes=schemes) == f"rediss://:{CANARY}@redis.example:6380/1"
+    for value in (f"http://{CANARY}", CANARY, f"redis://a/{CANARY},redis://b"):
+        monkeypatch.setenv("THE_NAME", value)
+        message = refusal(environment.url, env, "THE_NAME", schemes=schemes)
+        assert "THE_NAME" in message
+        assert CANARY not in message
+
+
+def test_pages_that_people_sign_in_on(env: environ.Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = "http://localhost:5173"
+    assert environment.sign_in_origins(env, [page]) == {page}
+    monkeypatch.setenv("SIWE_DOMAINS", "app.aurumlabs.io, Beta.aurumlabs.io:8443,")
+    assert environment.sign_in_origins(env, [page]) == {
+        page,
+        "https://app.aurumlabs.io",
+        "https://beta.aurumlabs.io:8443",
+    }
+    for value in ("https://app.aurumlabs.io", "*", "*.aurumlabs.io", "a/b", "a b"):
+        monkeypatch.setenv("SIWE_DOMAINS", value)
+        assert "SIWE_DOMAINS" in refusal(environment.sign_in_origins, env, [page])
 
 
 # --- the database -----------------------------------------------------------------------------------------------------
@@ -332,6 +366,11 @@ def test_production_must_name_its_hosts(env: environ.Env) -> None:
         (DATABASE | {"NODE_ENV": "prod"}, "DJANGO_ENV"),
         (DATABASE | {"CHAIN_ID": "0x14a34"}, "CHAIN_ID"),
         (DATABASE | {"INDEXER_BATCH_SIZE": "0"}, "INDEXER_BATCH_SIZE"),
+        (DATABASE | {"RATE_LIMIT_MAX": "0"}, "RATE_LIMIT_MAX"),
+        (DATABASE | {"RATE_LIMIT_WINDOW": "1m"}, "RATE_LIMIT_WINDOW"),
+        (DATABASE | {"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES"),
+        (DATABASE | {"REDIS_URL": f"memcached://{CANARY}"}, "REDIS_URL"),
+        (DATABASE | {"SIWE_DOMAINS": "https://app.aurumlabs.io"}, "SIWE_DOMAINS"),
         (DATABASE | {"MARKET_FACTORY_ADDRESS": "0x12"}, "MARKET_FACTORY_ADDRESS"),
         (DATABASE | {"RPC_URL": f"wss://node/{CANARY}"}, "RPC_URL"),
         ({"DATABASE_URL": f"mysql://aurum:{CANARY}@localhost/aurum"}, "DATABASE_URL"),
@@ -364,9 +403,10 @@ def test_a_bad_value_that_a_library_notices_is_named_too(variables: dict[str, st
 def test_the_guides_env_file_works_in_development(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(GUIDE)
     variables = {"AURUM_ENV_FILES": str(tmp_path / ".env")}
-    result = start(variables, "settings.PORT, settings.CHAIN_ID, settings.DATABASES['default']['NAME']")
+    names = ("PORT", "CHAIN_ID", "DATABASES['default']['NAME']", "RATE_LIMIT_WINDOW", "RATE_LIMIT_MAX")
+    result = start(variables, ", ".join(f"settings.{name}" for name in names))
     assert result.stderr == ""
-    assert result.stdout == "3001 84532 aurum_dev\n"
+    assert result.stdout == "3001 84532 aurum_dev 60000 100\n"
 
 
 def test_the_guides_env_file_works_with_its_addresses_filled_in(tmp_path: Path) -> None:

@@ -19,10 +19,24 @@ PATHS = {
     "/api/markets/{id}/trades",
     "/api/users/{address}/positions",
     "/api/users/{address}/history",
+    "/api/users/{address}/portfolio",
+    "/api/leaderboard",
     "/api/oracle/questions",
     "/api/oracle/questions/{id}",
     "/api/status",
     "/api/indexer/status",
+}
+# Of who is signed in, or signs in: method, path, and the answers that each may give.
+OF_USERS = {
+    ("post", "/api/auth/nonce"): {"200", "400", "429", "503"},
+    ("post", "/api/auth/verify"): {"200", "400", "401", "413", "415", "429", "503"},
+    ("post", "/api/auth/refresh"): {"200", "400", "401", "413", "415", "429", "503"},
+    ("post", "/api/auth/logout"): {"204", "400", "401", "413", "415", "429", "503"},
+    ("get", "/api/me"): {"200", "400", "401", "429", "503"},
+    ("get", "/api/me/watchlist"): {"200", "400", "401", "429", "503"},
+    ("put", "/api/me/watchlist/{id}"): {"204", "400", "401", "404", "409", "429", "503"},
+    ("delete", "/api/me/watchlist/{id}"): {"204", "400", "401", "404", "429", "503"},
+    ("patch", "/api/markets/{id}/metadata"): {"200", "400", "401", "403", "404", "413", "415", "429", "503"},
 }
 AMOUNTS = ("fee", "volume", "volume24h", "liquidity", "openInterest", "feesCollected", "tradingFees")
 
@@ -53,7 +67,7 @@ def test_lists_page_and_single_objects_do_not(schema: dict[str, Any]) -> None:
     for path in PATHS:
         names = {parameter["name"] for parameter in schema["paths"][path]["get"].get("parameters", [])}
         content = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-        is_list = not path.endswith(("}", "/prices", "/status"))
+        is_list = not path.endswith(("}", "/prices", "/status", "/portfolio"))
         assert ({"cursor", "limit"} <= names) is is_list, path
         reference = content["$ref"].rpartition("/")[2]
         assert ({"results", "next", "previous"} == set(properties(schema, reference))) is is_list, path
@@ -104,3 +118,36 @@ def test_the_page_loads_nothing_from_elsewhere(client: Client) -> None:
         response = client.get(url.path)
         assert response.status_code == 200, link
         assert response.getvalue()
+
+
+@pytest.mark.parametrize(("method", "path"), OF_USERS)
+def test_what_is_of_users_says_all_its_answers(schema: dict[str, Any], method: str, path: str) -> None:
+    operation = schema["paths"][path][method]
+    assert set(operation["responses"]) == OF_USERS[method, path]
+    is_open = path.startswith("/api/auth/")
+    assert operation.get("security") == ([{}] if is_open else [{"jwtAuth": []}, {"cookieAuth": []}])
+    assert operation["description"]
+
+
+def test_every_endpoint_says_how_it_refuses(schema: dict[str, Any]) -> None:
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            refusals = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
+            assert {"400", "429", "503"} <= set(refusals), (method, path)
+            assert ("404" in refusals) >= ("{" in path)
+            for status, answer in refusals.items():
+                (content,) = answer["content"].items()
+                assert content[0] == "application/problem+json"
+                assert content[1]["schema"] == {"$ref": "#/components/schemas/Problem"}
+                (example,) = content[1]["examples"].values()
+                assert example["value"]["status"] == int(status)
+                assert example["value"]["detail"]
+
+
+def test_bodies_have_examples(schema: dict[str, Any]) -> None:
+    for (method, path), statuses in OF_USERS.items():
+        operation = schema["paths"][path][method]
+        for content in (operation.get("requestBody", {}), operation["responses"].get("200", {})):
+            for kind in content.get("content", {}).values():
+                assert kind["examples"], (method, path)
+        assert ("requestBody" in operation) == ("415" in statuses)

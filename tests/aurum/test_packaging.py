@@ -23,7 +23,7 @@ NPM_COMMANDS = (
     "npm run indexer:reset",
 )
 # The seed's names that nothing reads yet.
-NOT_READ_YET = {"PRIVATE_KEY", "RATE_LIMIT_WINDOW", "RATE_LIMIT_MAX"}
+NOT_READ_YET = {"PRIVATE_KEY"}
 SEED_VARIABLES = {
     "NODE_ENV",
     "PORT",

@@ -114,13 +114,15 @@ def test_a_kept_answer_is_the_same_under_a_request_id_of_its_own(client: Connect
     factories.make_market()
     first, *others = [client.get("/api/markets") for _ in range(5)]
     assert first.status == 200
-    own = {"x-request-id", "date"}
+    own = {"x-request-id", "date", "ratelimit-remaining", "ratelimit-reset"}
     for other in others:
         assert other.body == first.body
         assert {k: v for k, v in other.headers.items() if k not in own} == {
             k: v for k, v in first.headers.items() if k not in own
         }
     assert len({answer.headers["x-request-id"] for answer in (first, *others)}) == 5
+    remaining = [int(answer.headers["ratelimit-remaining"]) for answer in (first, *others)]
+    assert remaining == list(range(remaining[0], remaining[0] - 5, -1))
     assert client.get("/api/markets", X_Request_ID="mine").headers["x-request-id"] == "mine"
     assert first.headers["x-indexed-block"] == "1000000"
 

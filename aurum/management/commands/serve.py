@@ -7,6 +7,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from aurum import throttling
 from aurum.child import Child
 from aurum.front import FrontProtocol
 from aurum.ports import free_or_exit
@@ -24,6 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *, with_indexer: bool, **options: Any) -> None:
         free_or_exit(settings.HOST, settings.PORT, "PORT")
+        throttling.announce()
         # uvicorn stops on these, and then raises them again for whoever was there before: that must not kill us, for
         # the indexer is still to be stopped.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -36,7 +38,7 @@ class Command(BaseCommand):
         try:
             uvicorn.run(
                 asgi.application,
-                http=type("Protocol", (FrontProtocol,), {"cache": asgi.answers}),
+                http=type("Protocol", (FrontProtocol,), {"cache": asgi.answers, "tally": asgi.tally}),
                 host=settings.HOST,
                 port=settings.PORT,
                 lifespan="off",

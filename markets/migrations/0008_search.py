@@ -19,7 +19,7 @@ END $$
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("markets", "0006_revision"),
+        ("markets", "0007_metadata_edits"),
     ]
 
     operations = [

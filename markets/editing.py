@@ -1,0 +1,70 @@
+"""PATCH of a market's metadata, by its creator or by staff."""
+
+from typing import Any
+
+from django.core.validators import URLValidator
+from django.shortcuts import get_object_or_404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import exceptions, serializers
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from aurum.bodies import StrictSerializer
+from aurum.parameters import read_parameters
+from aurum.schema import problems
+from markets.metadata import FIELDS, edit
+from markets.models import Market
+from markets.reading import by_id
+from markets.serializers import MetadataSerializer
+
+PERMISSION = "markets.change_marketmetadata"  # of operators, as in the admin
+EXAMPLE = {
+    "category": "Weather",
+    "description": "Rain at Heathrow, as the Met Office reports it.",
+    "imageUrl": "https://img.example/rain.png",
+    "resolutionSource": "https://www.metoffice.gov.uk",
+}
+
+
+class MetadataEditSerializer(StrictSerializer):
+    """What to change; what is left out stays, and an empty text removes."""
+
+    category = serializers.CharField(max_length=64, allow_blank=True, required=False)
+    description = serializers.CharField(max_length=10_000, allow_blank=True, required=False)
+    image_url = serializers.CharField(
+        max_length=500,
+        allow_blank=True,
+        required=False,
+        validators=[URLValidator(schemes=["https"], message="Must be a URL that starts with https://.")],
+    )
+    resolution_source = serializers.CharField(max_length=500, allow_blank=True, required=False)
+
+
+class MarketMetadataView(APIView):
+    """What people say of a market."""
+
+    permission_classes = (IsAuthenticated,)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("id", OpenApiTypes.STR, "path", description="The market's UUID, or its 0x… marketId.")
+        ],
+        request=MetadataEditSerializer,
+        responses={200: MetadataSerializer}
+        | problems(400, 401, 404, 413, 415, s403="Only the market's creator and operators may edit its metadata."),
+        examples=[OpenApiExample("Metadata", EXAMPLE)],
+    )
+    def patch(self, request: Request, id: str) -> Response:
+        """Changes a market's metadata. For its creator, signed in with that address, and for operators."""
+        read_parameters(request.query_params, {})
+        market = get_object_or_404(Market.objects.only("market_id", "creator"), by_id(id, "market_id"))
+        user: Any = request.user
+        if user.get_username() != market.creator and not (user.is_staff and user.has_perm(PERMISSION)):
+            raise exceptions.PermissionDenied("Only the market's creator and operators may edit its metadata.")
+        body = MetadataEditSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        metadata = edit(market.market_id, body.validated_data, by=user.get_username())
+        return Response({name: getattr(metadata, name) for name in FIELDS})

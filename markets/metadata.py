@@ -1,0 +1,27 @@
+"""What people say of a market. Every edit is kept, with who and when."""
+
+from collections.abc import Mapping
+
+from django.db import transaction
+
+from markets.models import MarketMetadata, MetadataEdit
+
+FIELDS = ("category", "description", "image_url", "resolution_source")
+
+
+def edit(market_id: str, changes: Mapping[str, str], *, by: str) -> MarketMetadata:
+    """Changes the given fields, and keeps what they were. `by` is an address, or an operator's name.
+
+    An edit that changes nothing leaves no trace.
+    """
+    with transaction.atomic():
+        MarketMetadata.objects.get_or_create(market_id=market_id)
+        metadata = MarketMetadata.objects.select_for_update().get(market_id=market_id)
+        before = {name: getattr(metadata, name) for name in FIELDS}
+        after = {**before, **changes}
+        if after != before:
+            for name, value in changes.items():
+                setattr(metadata, name, value)
+            metadata.save(update_fields=list(changes))
+            MetadataEdit.objects.create(market_id=market_id, edited_by=by, before=before, after=after)
+    return metadata
