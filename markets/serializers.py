@@ -58,17 +58,22 @@ def shown(schema: dict[str, Any], help_text: str = "") -> serializers.Field:
 # --- exact arithmetic -------------------------------------------------------------------------------------------------
 
 
+def integers(column: str) -> list[int]:
+    """Amounts by outcome, as a column holds them."""
+    return [int(number) for number in json.loads(column)]
+
+
 @lru_cache(maxsize=20_000)  # the same markets are shown again and again
 def prices_json(reserves: str | None) -> str:
     """Each outcome's price at these reserves, as the column holds them."""
-    return json.dumps(feeds.wire_prices([int(reserve) for reserve in json.loads(reserves)]) if reserves else None)
+    return json.dumps(feeds.wire_prices(integers(reserves)) if reserves else None)
 
 
 @lru_cache(maxsize=20_000)
 def _weights(payouts: str | None, reserves: str | None) -> tuple[Sequence[int], int]:
     """What one token of each outcome is worth, as a share of the sum, which is 0 where there is no price."""
     written = payouts or reserves
-    numbers = [int(number) for number in json.loads(written)] if written else []
+    numbers = integers(written) if written else []
     weights = numbers if payouts or not numbers else amm.weights(numbers)
     return weights, sum(weights)
 
