@@ -5,28 +5,28 @@ from typing import Any
 DESCRIPTION = """
 Markets, positions, trades, prices and oracle questions, as the chain has them; public, without a key.
 
-**Amounts** are decimal strings of base units (of the collateral, `collateral.decimals` says how many make one; outcome
-tokens have as many). They go up to 2^256-1: read them as big integers. **Prices** are JSON numbers from 0 to 1,
-collateral for one outcome token, or null where a pool has no liquidity. **Addresses** and 32-byte words are `0x` and hex, lower
-case in answers, any case in requests. **Times** are ISO 8601 in UTC, such as `2026-01-31T12:00:00Z`.
+**Amounts** are decimal strings of base units (of the collateral, `collateral.decimals` says how many make one;
+outcome tokens have as many). They go up to 2^256-1: read them as big integers. **Prices** are JSON numbers from 0 to
+1, collateral for one outcome token, or null where a pool has no liquidity. **Addresses** and 32-byte words are `0x`
+and hex, lower case in answers, any case in requests. **Times** are ISO 8601 in UTC, such as `2026-01-31T12:00:00Z`.
 
-**Pages.** Lists answer `{"results": […], "next": …, "previous": …}`. `next` and `previous` are addresses to ask as they
-are, or null at an end; rows that arrive meanwhile neither repeat nor hide others. `limit` is 1 to 200, 50 if not given. A
-cursor is good for the query that it came from.
+**Pages.** Lists answer `{"results": […], "next": …, "previous": …}`. `next` and `previous` are addresses to ask as
+they are, or null at an end; rows that arrive meanwhile neither repeat nor hide others. `limit` is 1 to 200, 50 if not
+given. A cursor is good for the query that it came from.
 
-**Errors** are `application/problem+json` (RFC 9457) with `status`, `title`, `detail` and `requestId`; what is wrong with a
-request stands in `errors`, by the name of the parameter or field. Unknown parameters are errors too. Unknown
+**Errors** are `application/problem+json` (RFC 9457) with `status`, `title`, `detail` and `requestId`; what is wrong
+with a request stands in `errors`, by the name of the parameter or field. Unknown parameters are errors too. Unknown
 paths are 404, methods that a path does not have are 405 with `Allow`, both with such a body.
 
-**Where an answer stands.** `X-Indexed-Block` is the block that an answer is true at, all of it. `ETag` changes with it: send it
-back as `If-None-Match`, and hear 304 without a body while nothing has changed. `finality` says how sure a row's block
-is: `pending` blocks may still be replaced.
+**Where an answer stands.** `X-Indexed-Block` is the block that an answer is true at, all of it. `ETag` changes with
+it: send it back as `If-None-Match`, and hear 304 without a body while nothing has changed. `finality` says how sure a
+row's block is: `pending` blocks may still be replaced.
 
-**Limits.** Each answer says in `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds) how many requests
-are left, by user or client address. Beyond that it is 429, with `Retry-After` in seconds.
+**Limits.** Each answer says in `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (seconds) how many
+requests are left, by user or client address. Beyond that it is 429, with `Retry-After` in seconds.
 
-**Signing in** is with Ethereum (EIP-4361): a nonce, a signed message, then `Authorization: Bearer …`. It is needed for what is a
-user's own, and never for reading the chain's data.
+**Signing in** is with Ethereum (EIP-4361): a nonce, a signed message, then `Authorization: Bearer …`. It is needed
+for what is a user's own, and never for reading the chain's data.
 """.strip()
 
 TAGS = [

@@ -14,7 +14,7 @@ MOST_UNKNOWN = 10  # that an answer names
 
 
 class JsonForAll(DefaultContentNegotiation):
-    """JSON, whatever the client would rather have: there is nothing else, and 406 would help nobody (RFC 9110, 12.4.1)."""
+    """JSON, whatever the client would rather have: there is nothing else, and 406 would help nobody."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
         return renderers[0], renderers[0].media_type

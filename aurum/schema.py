@@ -112,7 +112,9 @@ class ApiSchema(AutoSchema):
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
         schema = super()._map_basic_serializer(serializer, direction)
-        return schema | ({"additionalProperties": False} if isinstance(force_instance(serializer), StrictSerializer) else {})
+        return schema | (
+            {"additionalProperties": False} if isinstance(force_instance(serializer), StrictSerializer) else {}
+        )
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         """Beside what the view answers: the problems that its method and path can meet."""

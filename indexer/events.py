@@ -23,19 +23,29 @@ class ChainEvent(msgspec.Struct, frozen=True, gc=False):
 
     signature: ClassVar[Signature]
     read: ClassVar[Callable[[tuple[str, ...], str], tuple[Any, ...]]]
-    writers: ClassVar[list[Callable[[Any], str]]]
+    write_json: ClassVar[Callable[[Any], str]]
     contract: ClassVar[str]
     stored_name: ClassVar[str]
 
 
-def _writer(name: str, type_: str) -> Callable[[Any], str]:
-    """Writes one parameter as a JSON member."""
-    start = f'"{name}":'
-    if type_ in ("address", "bytes32", "uint256"):
-        return lambda value: f'{start}"{value}"'
-    if type_ == "uint256[]":
-        return lambda values: f"""{start}["{'","'.join(map(str, values))}"]""" if values else f"{start}[]"
-    return lambda value: start + msgspec.json.encode(value).decode()
+# How a value of each type is written as JSON, as part of an f-string; most need no escapes.
+WRITTEN = dict.fromkeys(("address", "bytes32", "uint256"), '"{%s}"') | {"uint256[]": "{integers(%s)}"}
+
+
+def _integers(values: tuple[int, ...]) -> str:
+    return f"""["{'","'.join(map(str, values))}"]""" if values else "[]"
+
+
+def _json_writer(signature: Signature) -> Callable[[Any], str]:
+    """A function that writes an event as JSON: compiled for the signature, as a loop takes three times as long."""
+    members = [
+        f'"{item.name}":' + WRITTEN.get(item.type, "{encoded(%s)}") % f"event.{item.field}"
+        for item in signature.parameters
+    ]
+    names: dict[str, Any] = {"integers": _integers, "encoded": lambda value: msgspec.json.encode(value).decode()}
+    exec(f"def write(event):\n    return f'{{{{{','.join(members)}}}}}'", names)  # noqa: S102 - made of our own signatures
+    write: Callable[[Any], str] = names["write"]
+    return write
 
 
 EventClass = TypeVar("EventClass", bound=type[ChainEvent])
@@ -51,7 +61,7 @@ def emitted_by(
     def register(event_class: EventClass) -> EventClass:
         event_class.signature = Signature.parse(declaration)
         event_class.read = staticmethod(parameter_reader(event_class.signature))
-        event_class.writers = [_writer(item.name, item.type) for item in event_class.signature.parameters]
+        event_class.write_json = staticmethod(_json_writer(event_class.signature))
         event_class.contract = contract
         event_class.stored_name = stored_name or event_class.signature.name
         EVENTS[contract, event_class.signature.topic0] = event_class
@@ -345,6 +355,5 @@ def _as_json(value: Any) -> Any:
 
 
 def event_json(event: ChainEvent) -> str:
-    """`event_data` as JSON text, at a third of the cost: most values are hex and integers, which need no escapes."""
-    parts = [write(value) for write, value in zip(event.writers, msgspec.structs.astuple(event), strict=True)]
-    return f"{{{','.join(parts)}}}"
+    """`event_data` as JSON text, at a tenth of the cost."""
+    return type(event).write_json(event)

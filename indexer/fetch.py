@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
+from operator import attrgetter
 
 from indexer.bloom import check_part
 from indexer.chain import BranchChanged, Header, InconsistentAnswer, Log
@@ -11,6 +12,9 @@ from indexer.events import AMMDeployed
 from indexer.log_reader import WHOLE_BLOCKS, BlockReader, RangeReader
 from indexer.rpc import Rpc, RpcRefused
 from indexer.second_opinion import SecondOpinion
+
+ANNOUNCEMENT = (AMMDeployed.signature.topic0,)
+PLACE = attrgetter("block_number", "log_index")
 
 __all__ = ["Batch", "BranchChanged", "Fetcher", "InconsistentAnswer", "announced_amms"]
 
@@ -195,7 +199,7 @@ def announced_amms(logs: Sequence[Log], contracts: Contracts) -> dict[str, int]:
     """The AMMs that these logs announce and that were not known, with the block of the announcement."""
     found: dict[str, int] = {}
     for log in logs:
-        if event_class_of(log, contracts) is not AMMDeployed:
+        if log.topics[:1] != ANNOUNCEMENT or event_class_of(log, contracts) is not AMMDeployed:
             continue
         try:
             event = decode(log, AMMDeployed)
@@ -209,15 +213,23 @@ def announced_amms(logs: Sequence[Log], contracts: Contracts) -> dict[str, int]:
 
 def _in_order(logs: Sequence[Log], first: int, last: int, headers: dict[int, Header]) -> tuple[Log, ...]:
     """Each log once, sorted, and shown to stand in the canonical blocks of the range."""
-    by_place: dict[tuple[int, int], Log] = {}
+    found: list[Log] = []
     blocks: dict[str, int] = {}  # of transactions, each of which is in one
-    for log in logs:
-        if not first <= log.block_number <= last:
-            raise InconsistentAnswer(f"a log of block {log.block_number} in the answer for {first} to {last}")
-        if log.block_hash != headers[log.block_number].hash:
-            raise InconsistentAnswer(f"logs and header of block {log.block_number} are of different blocks")
-        if by_place.setdefault((log.block_number, log.log_index), log) != log:
-            raise InconsistentAnswer(f"two logs with index {log.log_index} in block {log.block_number}")
-        if blocks.setdefault(log.transaction_hash, log.block_number) != log.block_number:
+    number, index, block_hash = -1, -1, ""  # of the log before
+    for log in sorted(logs, key=PLACE):
+        if log.block_number != number:
+            number, index = log.block_number, -1
+            if not first <= number <= last:
+                raise InconsistentAnswer(f"a log of block {number} in the answer for {first} to {last}")
+            block_hash = headers[number].hash
+        if log.block_hash != block_hash:
+            raise InconsistentAnswer(f"logs and header of block {number} are of different blocks")
+        if log.log_index == index:
+            if log != found[-1]:
+                raise InconsistentAnswer(f"two logs with index {index} in block {number}")
+            continue
+        index = log.log_index
+        if blocks.setdefault(log.transaction_hash, number) != number:
             raise InconsistentAnswer(f"transaction {log.transaction_hash} in two blocks")
-    return tuple(by_place[place] for place in sorted(by_place))
+        found.append(log)
+    return tuple(found)

@@ -7,6 +7,9 @@ from django.utils import timezone
 
 from markets.fields import AddressField, Bytes32Field, HexListField
 
+# Events of which any thousand logs have some: the newest are found without an index by name.
+FREQUENT = ("FPMMBuy", "FPMMSell", "PositionMerge", "PositionSplit", "Transfer", "TransferBatch", "TransferSingle")
+
 
 class IndexedEvent(models.Model):
     """One log of a watched contract. `topics` and `data` are the log itself; `event_data` is its reading.
@@ -35,7 +38,11 @@ class IndexedEvent(models.Model):
         db_table = "indexed_events"
         indexes = [
             models.Index(fields=["block_number", "log_index"], name="indexed_events_order"),
-            models.Index(fields=["event_name", "-block_number"], name="indexed_events_by_name"),
+            models.Index(
+                fields=["event_name", "-block_number"],
+                name="indexed_events_rare",
+                condition=~models.Q(event_name__in=FREQUENT),
+            ),
             models.Index(fields=["block_number"], name="indexed_events_failed", condition=models.Q(processed=False)),
             HashIndex(fields=["transaction_hash"], name="indexed_events_by_hash"),
         ]

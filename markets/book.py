@@ -7,7 +7,7 @@ fails, every row it changed is what it was before.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from django.db import connection
@@ -17,6 +17,7 @@ from markets.rows import Channel, Market, Message
 from markets.table import Row
 
 T = TypeVar("T", bound=Row)
+SHARES = -1  # in place of an outcome, where LP shares are meant
 
 
 class ApplyError(Exception):
@@ -44,6 +45,17 @@ class LogPosition(msgspec.Struct, frozen=True, gc=False):
         }
 
 
+class Released(NamedTuple):
+    """Tokens or shares that a user gave to a pool or burnt, and what they had cost. `at` and `sequence` name the
+    transfer, `receiver` who has them now."""
+
+    amount: int
+    cost: int
+    at: LogPosition
+    sequence: int
+    receiver: str
+
+
 @dataclass(slots=True)
 class TransactionScratch:
     """What events of one transaction leave for later events of the same one."""
@@ -53,9 +65,31 @@ class TransactionScratch:
     funded: dict[str, str] = field(default_factory=dict)  # AMM -> id of its last add_liquidity entry
     # AMM -> its last change without a price point, and which of the log's two AMMs it is: 0 receives, 1 sends
     moved_amms: dict[str, tuple[LogPosition, int]] = field(default_factory=dict)
+    # (holder, market, outcome), or (holder, AMM, SHARES) -> what no history entry tells of yet
+    released: dict[tuple[str, str, int], Released] = field(default_factory=dict)
 
     def copied(self) -> "TransactionScratch":
-        return TransactionScratch(self.unexplained.copy(), self.funded.copy(), self.moved_amms.copy())
+        return TransactionScratch(
+            self.unexplained.copy(), self.funded.copy(), self.moved_amms.copy(), self.released.copy()
+        )
+
+    def release(
+        self, key: tuple[str, str, int], amount: int, cost: int, at: LogPosition, receiver: str, sequence: int = 0
+    ) -> None:
+        """Notes what left a holding, until an event says what for."""
+        before = self.released.get(key)
+        if before is not None:
+            amount, cost = amount + before.amount, cost + before.cost
+        self.released[key] = Released(amount, cost, at, sequence, receiver)
+
+    def released_cost(self, key: tuple[str, str, int], amount: int) -> int:
+        """Takes out what `amount` of what left a holding had cost; of more, the rest is left without its cost."""
+        found = self.released.pop(key, None)
+        if found is None:
+            return 0
+        if found.amount > amount:
+            self.released[key] = found._replace(amount=found.amount - amount, cost=0)
+        return found.cost
 
     def explained(self, holder: str) -> dict[tuple[str, int], int]:
         """Takes out what is unexplained of a holder: (market, outcome) -> amount."""
@@ -65,7 +99,7 @@ class TransactionScratch:
         return {key[1:]: self.unexplained.pop(key) for key in keys}
 
     def __bool__(self) -> bool:
-        return bool(self.unexplained or self.moved_amms or self.funded)
+        return bool(self.unexplained or self.moved_amms or self.funded or self.released)
 
 
 class PositionIds(Protocol):

@@ -64,7 +64,7 @@ class Uint256Field(IntegerColumn):
 
 
 class TotalField(IntegerColumn):
-    """A sum of amounts. It has no bound: hostile amounts must not make a sum that the column refuses."""
+    """A sum of amounts, or a difference. It has no bound: hostile amounts must not make one that the column refuses."""
 
     def db_type(self, connection: Any) -> str:
         return "numeric"

@@ -47,13 +47,34 @@ def event_row_id(kind: str, block_number: int, log_index: int, transaction_hash:
 
     Raises ValueError where block number, log index or sequence have more bits than their place.
     """
-    text = (
-        f"{block_number >> 16:08x}-{block_number & 0xFFFF:04x}-8{log_index >> 12:03x}-8{log_index & 0xFFF:03x}"
-        f"-{KINDS[kind]}{sequence:05x}{transaction_hash[2:8]}"
-    )
-    if len(text) != 36:
-        raise ValueError(f"no id has room for entry {sequence} of log {log_index} in block {block_number}")
-    return text
+    return _of_block(block_number) + _of_log(log_index) + _of_row(kind, sequence) + transaction_hash[2:8]
+
+
+# What the rows of a batch share is written once.
+
+
+@lru_cache(maxsize=5000)
+def _of_block(number: int) -> str:
+    digits = _digits(number, 12, "block number")
+    return f"{digits[:8]}-{digits[8:]}-8"
+
+
+@lru_cache(maxsize=5000)
+def _of_log(index: int) -> str:
+    digits = _digits(index, 6, "log index")
+    return f"{digits[:3]}-8{digits[3:]}-"
+
+
+@lru_cache(maxsize=5000)
+def _of_row(kind: str, sequence: int) -> str:
+    return KINDS[kind] + _digits(sequence, 5, "sequence")
+
+
+def _digits(number: int, count: int, what: str) -> str:
+    digits = f"{number:0{count}x}"
+    if len(digits) > count:
+        raise ValueError(f"the id of a row has no room for {what} {number}")
+    return digits
 
 
 @lru_cache(maxsize=50_000)  # a batch asks for the same rows many times

@@ -2,8 +2,10 @@
 
 from aurum.parameters import choice, hex_word, integer, moment, text
 from markets import serializers
+from markets.leaderboard import PERIODS, RANKED_BY
 from markets.models import HistoryEntry, Trade
 from markets.pages import Filter, Key, Listing, Rows
+from markets.search import FOUND, SEARCH
 
 MARKETS = """
     markets m
@@ -18,12 +20,13 @@ MARKET_ID = """
 OF_MARKET = "m.market_id = now.parent"
 OUTCOME = integer("outcome", 0, 255, "The outcome's index.")
 MARKET = hex_word("market", 32, "A marketId.")
+COLLATERAL = hex_word("collateralToken", 20, "What amounts are in: those of different tokens can't be added.")
 
 
 def _both_ways(**columns: tuple[str, str]) -> dict[str, tuple[Key, ...]]:
     """Each column as an ordering of markets, and with `-` the other way round."""
     return {
-        sign + name: (Key(sql, kind, descending=bool(sign)), Key("m.id", "uuid"))
+        sign + name: (Key(sql, kind, descending=bool(sign)), Key("m.id", "uuid", descending=bool(sign)))
         for name, (sql, kind) in columns.items()
         for sign in ("-", "")
     }
@@ -33,7 +36,7 @@ markets = Listing(
     serializer=serializers.MarketSerializer,
     source=MARKETS,
     filters=(
-        Filter(text("search", 200), "strpos(lower(m.question), lower(%(search)s)) > 0"),
+        Filter(SEARCH, FOUND),
         Filter(text("category", 64), "d.category = %(category)s"),
         Filter(choice("status", serializers.STATUSES), f"{serializers.STATUS} = %(status)s"),
         Filter(hex_word("creator", 20), "m.creator = %(creator)s"),
@@ -72,7 +75,7 @@ holders = Listing(
     where="p.market_id = now.parent AND p.amount > 0",
     parent=MARKET_ID,
     filters=(Filter(OUTCOME, "p.outcome_index = %(outcome)s"),),
-    orders={"largest": (Key("p.amount", "numeric", descending=True), Key("p.id", "uuid"))},
+    orders={"largest": (Key("p.amount", "numeric", descending=True), Key("p.id", "uuid", descending=True))},
 )
 trades = Listing(
     serializer=serializers.TradeSerializer,
@@ -94,7 +97,7 @@ user_positions = Listing(
         Filter(MARKET, "p.market_id = %(market)s"),
         Filter(choice("status", serializers.POSITION_STATUSES), "(p.amount > 0) = (%(status)s = 'open')"),
     ),
-    orders={"latest": (Key("p.updated_at", "timestamptz", descending=True), Key("p.id", "uuid"))},
+    orders={"latest": (Key("p.updated_at", "timestamptz", descending=True), Key("p.id", "uuid", descending=True))},
 )
 user_history = Listing(
     serializer=serializers.HistorySerializer,
@@ -111,4 +114,16 @@ user_history = Listing(
             Key("h.sequence", "int", descending=True),
         )
     },
+)
+leaderboard = Listing(
+    serializer=serializers.RankedUserSerializer,
+    source="ranked_users u JOIN rankings r USING (collateral_token, period)",
+    where="collateral_token = %(collateralToken)s AND period = %(window)s AND u.ranked_by = %(by)s",
+    # They stand in `where`, and have defaults.
+    filters=(
+        Filter(choice("by", RANKED_BY, "What decides; by default the profit."), "true"),
+        Filter(choice("window", list(PERIODS), "Of which last days; by default of all time."), "true"),
+        Filter(COLLATERAL, "true"),
+    ),
+    orders={"first": (Key("u.rank", "int"),)},
 )

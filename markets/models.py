@@ -6,11 +6,17 @@ block times. `MarketMetadata` is the exception: people write it, and a re-index 
 
 from datetime import datetime
 
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Left, Now
 from django.utils import timezone
 
 from markets.fields import AddressField, Bytes32Field, TotalField, Uint256Field, Uint256ListField
+
+# Characters that search looks at. PostgreSQL makes no words of more than a megabyte, and a question may be as long.
+SEARCHED_QUESTION = 1_000
+SEARCHED_DESCRIPTION = 5_000
 
 
 class Emitted(models.Model):
@@ -101,8 +107,13 @@ class Market(models.Model):
     class Meta:
         db_table = "markets"
         indexes = [
-            models.Index(fields=["-created_at", "id"], name="markets_newest"),
+            models.Index(fields=["created_at", "id"], name="markets_by_creation"),
+            models.Index(fields=["volume", "id"], name="markets_by_volume"),
+            models.Index(fields=["liquidity", "id"], name="markets_by_liquidity"),
+            models.Index(fields=["trader_count", "id"], name="markets_by_traders"),
+            models.Index(fields=["resolution_time", "id"], name="markets_by_end"),
             models.Index(fields=["resolved", "resolution_time"], name="markets_status"),
+            GinIndex(SearchVector(Left("question", SEARCHED_QUESTION), config="simple"), name="markets_words"),
         ]
 
     def __str__(self) -> str:
@@ -141,6 +152,8 @@ class LiquidityShare(models.Model):
     amm = models.ForeignKey(Amm, models.CASCADE, to_field="address", db_column="amm_address", related_name="shares")
     holder = AddressField(db_index=True)
     amount = Uint256Field()
+    cost = TotalField(default=0, help_text="What was paid for the shares that are left (pnl.py).")
+    realized_pnl = TotalField(default=0)
 
     class Meta:
         db_table = "liquidity_shares"
@@ -174,14 +187,17 @@ class Position(models.Model):
     outcome_index = models.IntegerField()
     amount = Uint256Field()
     is_amm = models.BooleanField(default=False)
+    cost = TotalField(default=0, help_text="What was paid for the tokens that are left (pnl.py); of an AMM, nothing.")
+    realized_pnl = TotalField(default=0)
+    untracked_amount = Uint256Field(default=0, help_text="Of the tokens, those that came without a known cost.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
     class Meta:
         db_table = "positions"
         indexes = [
-            models.Index(fields=["market", "-amount", "id"], name="positions_largest"),
-            models.Index(fields=["user_address", "-updated_at", "id"], name="positions_of_user"),
+            models.Index(fields=["market", "amount", "id"], name="positions_by_amount"),
+            models.Index(fields=["user_address", "updated_at", "id"], name="positions_by_user"),
         ]
 
     def __str__(self) -> str:
@@ -204,6 +220,7 @@ class Trade(Emitted):
     amount = Uint256Field(help_text="Outcome tokens.")
     collateral_amount = Uint256Field()
     fee_amount = Uint256Field()
+    market_volume = TotalField(default=0, help_text="The market's volume up to this trade, with it.")
 
     class Meta:
         db_table = "trades"
@@ -242,7 +259,6 @@ class MarketTrader(models.Model):
 
     class Meta:
         db_table = "market_traders"
-        indexes = [models.Index(fields=["address"], name="market_traders_by_address")]
 
     def __str__(self) -> str:
         return f"{self.address} in {self.market_id}"
@@ -266,11 +282,17 @@ class HistoryEntry(Emitted):
     type = models.CharField(max_length=16, choices=Type)
     user_address = AddressField()
     market = of_market("history")
-    outcome = models.IntegerField(null=True, help_text="Null where all outcomes moved alike, against collateral.")
-    amount = Uint256Field(help_text="Outcome tokens, of each outcome; LP shares where liquidity moved.")
+    outcome = models.IntegerField(
+        null=True, help_text="Null where all outcomes moved alike, against collateral, and where LP shares moved."
+    )
+    amount = Uint256Field(
+        help_text="Outcome tokens, of each outcome; LP shares where liquidity or, by a transfer, shares moved."
+    )
     collateral_amount = Uint256Field(null=True)
     outcome_amounts = Uint256ListField(null=True, help_text="Outcome tokens that liquidity put in or took out.")
     counterparty = AddressField(null=True)
+    realized_pnl = TotalField(default=0, help_text="Their sum up to a time is what the user had realised by then.")
+    cost_change = TotalField(default=0, help_text="Their sum up to a time is what the user's holdings had cost then.")
     sequence = models.IntegerField(default=0)
 
     class Meta:
@@ -279,10 +301,58 @@ class HistoryEntry(Emitted):
         indexes = [
             models.Index(fields=["user_address", "-block_number", "-log_index", "-sequence"], name="history_of_user"),
             models.Index(fields=["market", "-block_number", "-log_index", "-sequence"], name="history_of_market"),
+            models.Index(
+                fields=["market", "block_number"],
+                name="history_of_liquidity",
+                condition=models.Q(type__in=["add_liquidity", "remove_liquidity"]),
+            ),
+            # Rows lie in the table as in the chain: it costs a writer nothing, and finds the last days.
+            BrinIndex(fields=["block_number"], name="history_by_block", autosummarize=True),
         ]
 
     def __str__(self) -> str:
         return f"{self.type} by {self.user_address}"
+
+
+class Ranking(models.Model):
+    """When the leaderboard of a period was computed (leaderboard.py), and how long that took. No part of the ledger."""
+
+    collateral_token = AddressField()
+    period = models.CharField(max_length=8)
+    block_number = models.BigIntegerField()
+    block_hash = Bytes32Field(blank=True)
+    computed_at = models.DateTimeField()
+    seconds = models.FloatField()
+
+    class Meta:
+        db_table = "rankings"
+        constraints = [models.UniqueConstraint(fields=["collateral_token", "period"], name="rankings_once")]
+
+    def __str__(self) -> str:
+        return f"{self.period} at block {self.block_number}"
+
+
+class RankedUser(models.Model):
+    """A user's place in the leaderboard of a period: by profit, or by volume."""
+
+    collateral_token = AddressField()
+    period = models.CharField(max_length=8)
+    ranked_by = models.CharField(max_length=8)
+    rank = models.IntegerField()
+    user_address = AddressField()
+    profit = TotalField()
+    volume = TotalField()
+
+    class Meta:
+        db_table = "ranked_users"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["collateral_token", "period", "ranked_by", "rank"], name="ranked_users_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rank}. {self.user_address}"
 
 
 class CollateralToken(models.Model):
@@ -336,6 +406,12 @@ class MarketMetadata(models.Model):
     class Meta:
         db_table = "market_metadata"
         verbose_name_plural = "market metadata"
+        indexes = [
+            GinIndex(
+                SearchVector("category", Left("description", SEARCHED_DESCRIPTION), config="simple"),
+                name="market_metadata_words",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.market_id
@@ -414,12 +490,12 @@ class IndexedBlock(models.Model):
         return f"{self.number} {self.hash}"
 
     @classmethod
-    def number_at(cls, moment: datetime) -> int:
+    def number_at(cls, moment: datetime, *, using: str | None = None) -> int:
         """The height of the last indexed block at or before `moment`, -1 where there is none.
 
         What happened later than `moment` is in higher blocks, and nothing else is: times rise with the chain.
         """
-        blocks = cls.objects.filter(timestamp__lte=moment).order_by("-timestamp", "-number")
+        blocks = cls.objects.using(using).filter(timestamp__lte=moment).order_by("-timestamp", "-number")
         number: int | None = blocks.values_list("number", flat=True).first()
         return -1 if number is None else number
 

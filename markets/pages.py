@@ -6,13 +6,14 @@ and `parent`, what the path names.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from rest_framework import exceptions, serializers
@@ -39,6 +40,8 @@ SELECT now.block_number, now.version, now.parent, page.* FROM now LEFT JOIN LATE
 ) page ON true
 """  # noqa: S608
 HEAD = 3  # columns of `now` before a row's own
+
+T = TypeVar("T")
 
 
 class Position(NamedTuple):
@@ -90,7 +93,7 @@ class Rows:
 
     def read(self, columns: Sequence[str], values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
         """All rows, as these columns, of which the first is never null. Raises NotFound without what the path names."""
-        rows = _run(self.statement(columns, self.where), values)
+        rows = run(self.statement(columns, self.where), values)
         if rows[0][2] is None:
             raise exceptions.NotFound
         return Position(*rows[0][:2]), [row[HEAD:] for row in rows if row[HEAD] is not None]
@@ -105,7 +108,7 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing(Rows):
-    """A list in pages. Each ordering ends with what tells all rows apart; the first is the default."""
+    """A list in pages. An ordering has one direction and ends with what tells rows apart; the first is the default."""
 
     filters: Sequence[Filter] = ()
     orders: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)
@@ -125,7 +128,7 @@ class Listing(Rows):
         order = asked.pop("ordering", next(iter(self.orders)))
         direction = None if cursor is None else cursor.backwards
         statement = _page_statement(self, tuple(sorted(asked)), order, direction)
-        rows = _run(statement, {**values, **asked, **_cursor_values(cursor), LIMIT: limit + 1})
+        rows = run(statement, {**values, **asked, **_cursor_values(cursor), LIMIT: limit + 1})
         if rows[0][2] is None:
             raise exceptions.NotFound
         position = Position(*rows[0][:2])
@@ -162,21 +165,10 @@ def _page_statement(listing: Listing, asked: tuple[str, ...], order: str, backwa
 
 
 def _beyond(keys: Sequence[Key]) -> str:
-    """Rows behind the cursor. The bound on the first column alone is what lets an index start there."""
-    if len({key.descending for key in keys}) == 1:
-        sign = "<" if keys[0].descending else ">"
-        columns, values = (
-            ", ".join(texts)
-            for texts in ([key.sql for key in keys], [_value(number, key) for number, key in enumerate(keys)])
-        )
-        return f"({columns}) {sign} ({values})"
-    beyond, equal = [], ""
-    for number, key in enumerate(keys):
-        sign = "<" if key.descending else ">"
-        beyond.append(f"({equal}{key.sql} {sign} {_value(number, key)})")
-        equal += f"{key.sql} = {_value(number, key)} AND "
-    first = f"{keys[0].sql} {'<=' if keys[0].descending else '>='} {_value(0, keys[0])}"
-    return f"{first} AND ({' OR '.join(beyond)})"
+    """Rows behind the cursor. All keys have one direction: one comparison of rows, at which an index starts."""
+    columns = ", ".join(key.sql for key in keys)
+    values = ", ".join(_value(number, key) for number, key in enumerate(keys))
+    return f"({columns}) {'<' if keys[0].descending else '>'} ({values})"
 
 
 def _value(number: int, key: Key) -> str:
@@ -187,17 +179,44 @@ def _cursor_values(cursor: Cursor | None) -> dict[str, str]:
     return {f"cursor{number}": value for number, value in enumerate(cursor.values)} if cursor else {}
 
 
-def _run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+@contextmanager
+def one_snapshot(using: str | None = None) -> Iterator[None]:
+    """Several statements read at one moment. Inside a transaction it is a savepoint, with that one's isolation."""
+    connection = connections[using or DEFAULT_DB_ALIAS]
+    outermost = not connection.in_atomic_block
+    with transaction.atomic(using=connection.alias):
+        if outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def read_at_once(read: Callable[[], T]) -> T:
+    """What `read` finds with several statements at one moment; it may be called twice."""
+
+    def within(connection: BaseDatabaseWrapper) -> T:
+        with one_snapshot(connection.alias):
+            return read()
+
+    return _reading(within)
+
+
+def run(statement: str, values: Mapping[str, Any]) -> list[Any]:
+    """The rows of one statement, on the connection for reads."""
+    return _reading(lambda connection: _read(connection, statement, values))
+
+
+def _reading(read: Callable[[BaseDatabaseWrapper], T]) -> T:
     """Reads once more on a new connection where the kept one turns out to be broken."""
     connection = connections[settings.READS]
     kept = connection.connection is not None
     try:
-        return _read(connection, statement, values)
+        return read(connection)
     except (OperationalError, InterfaceError) as error:
         if not kept or connection.in_atomic_block or not passes(error):
             raise
         connection.close()
-        return _read(connection, statement, values)
+        return read(connection)
 
 
 def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, Any]) -> list[Any]:
@@ -208,5 +227,11 @@ def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, 
 
 def current_position() -> Position:
     """Where an answer stands that is read now."""
-    [row] = _run(NOW.format(parent="true"), {})
+    [row] = run(NOW.format(parent="true"), {})
     return Position(row[0], row[1])
+
+
+def first_collateral() -> str | None:
+    """What amounts of several markets are added in unless another token is asked for: that of the first market."""
+    rows = run("SELECT collateral_token FROM markets ORDER BY created_at, id LIMIT 1", {})
+    return rows[0][0] if rows else None

@@ -12,13 +12,15 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from django.db import OperationalError, connection
+from django.conf import settings
+from django.db import OperationalError
 from psycopg.errors import QueryCanceled
 
 from markets.candles import Candle, Prices, candles
 from markets.chaintime import from_seconds
 from markets.feeds import wire_prices
 from markets.models import IndexedBlock
+from markets.pages import run
 
 # Relative. Each float here is off by less than 2^-53 for each of at most 260 operations: 3e-14.
 MARGIN = 1e-12
@@ -74,14 +76,13 @@ def _price_history(pools: Sequence[Pool], starts: range) -> dict[str, list[tuple
     values: dict[str, Any] = {
         "markets": [pool.market_id for pool in pools],
         "width": starts.step,
-        "after": IndexedBlock.number_at(from_seconds(starts.start - 1)),
-        "last": IndexedBlock.number_at(from_seconds(starts.stop - 1)),
+        "after": IndexedBlock.number_at(from_seconds(starts.start - 1), using=settings.READS),
+        "last": IndexedBlock.number_at(from_seconds(starts.stop - 1), using=settings.READS),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {MAX_MILLISECONDS:d}")
-    before = {market_id: _prices(reserves) for market_id, reserves in _run(BEFORE, values)}
+    run("SELECT set_config('statement_timeout', %(timeout)s, true)", {"timeout": str(MAX_MILLISECONDS)})
+    before = {market_id: _prices(reserves) for market_id, reserves in run(BEFORE, values)}
     volumes: dict[tuple[str, int], dict[int, tuple[int, int]]] = defaultdict(dict)
-    for market_id, outcome, start, volume, count in _run(TRADES, values):
+    for market_id, outcome, start, volume, count in run(TRADES, values):
         volumes[market_id, outcome][start] = int(volume), count
     moments = _moments(pools, values)
     history = {}
@@ -106,7 +107,7 @@ def _moments(pools: Sequence[Pool], values: Mapping[str, Any]) -> dict[str, dict
     for pool in pools:
         alike[pool.outcome_count, tuple(pool.outcomes)].append(pool.market_id)
     for (outcome_count, outcomes), markets in alike.items():
-        rows = _run(_extremes(outcome_count, outcomes), {**values, "markets": markets, "limit": MAX_MOMENTS + 1})
+        rows = run(_extremes(outcome_count, outcomes), {**values, "markets": markets, "limit": MAX_MOMENTS + 1})
         if len(rows) > MAX_MOMENTS:
             raise TooManyChanges
         for market_id, start, reserves in rows:
@@ -149,9 +150,3 @@ def _extremes(outcome_count: int, outcomes: tuple[int, ...]) -> str:
 @lru_cache(maxsize=20_000)
 def _prices(reserves: str) -> Prices:
     return wire_prices([int(reserve) for reserve in msgspec.json.decode(reserves)])
-
-
-def _run(statement: str, values: Mapping[str, Any]) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall()

@@ -14,10 +14,10 @@ from aurum.schema import problems
 from markets import listings
 from markets.candles import INTERVALS, Candle
 from markets.chaintime import from_seconds, to_seconds
-from markets.pages import Answer, Position
+from markets.pages import Answer, Position, read_at_once
 from markets.price_history import Pool, TooManyChanges, price_history
 from markets.quote_views import AmountField
-from markets.reading import ReadView, market_ids, one_snapshot
+from markets.reading import ReadView, market_ids
 from markets.serializers import MarketPricesSerializer
 
 MAX_MARKETS = 50
@@ -116,29 +116,22 @@ class HistoryView(ReadView):
 
     def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
         asked = read_parameters(request.GET, self.parameters)
-        with one_snapshot():
-            position, rows = self.markets({**values, **asked})
-            pools = [pool_of(market_id, count, asked.get("outcome")) for market_id, count, _ in rows]
-            interval = asked.get("interval", DEFAULT_INTERVAL)
-            starts = candle_starts(INTERVALS[interval], asked, rows[0][2], sum(len(pool.outcomes) for pool in pools))
-            try:
-                history = price_history(pools, starts)
-            except TooManyChanges as error:
-                raise exceptions.ValidationError(
-                    {"from": ["There are too many changes of price in this time for one answer: ask for less of it."]}
-                ) from error
-        bodies = [
-            {
-                "marketId": pool.market_id,
-                "interval": interval,
-                "series": [
-                    {"outcome": outcome, "candles": [candle_json(candle) for candle in candles]}
-                    for outcome, candles in history[pool.market_id]
-                ],
-            }
-            for pool in pools
-        ]
-        return Answer(position, json.dumps(self.body(bodies), separators=(",", ":")))
+        position, histories = read_at_once(lambda: self.histories({**values, **asked}, asked))
+        return Answer(position, json.dumps(self.body(histories), separators=(",", ":")))
+
+    def histories(self, values: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[Position, list[dict[str, Any]]]:
+        """Each market's body, and what they are true at."""
+        position, rows = self.markets(values)
+        pools = [pool_of(market_id, count, asked.get("outcome")) for market_id, count, _ in rows]
+        interval = asked.get("interval", DEFAULT_INTERVAL)
+        starts = candle_starts(INTERVALS[interval], asked, rows[0][2], sum(len(pool.outcomes) for pool in pools))
+        try:
+            found = price_history(pools, starts)
+        except TooManyChanges as error:
+            raise exceptions.ValidationError(
+                {"from": ["There are too many changes of price in this time for one answer: ask for less of it."]}
+            ) from error
+        return position, [history_json(pool.market_id, interval, found[pool.market_id]) for pool in pools]
 
     def markets(self, values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
         """Of each market its marketId, its number of outcomes, and the indexed block's time."""
@@ -170,7 +163,8 @@ class MarketPriceHistory(HistoryView):
 
 
 @extend_schema(
-    responses={200: PriceHistoriesSerializer} | problems(s404="One of the markets does not exist; the detail says which."),
+    responses={200: PriceHistoriesSerializer}
+    | problems(s404="One of the markets does not exist; the detail says which."),
     examples=[OpenApiExample("One market", response_only=True, value={"results": [HISTORY_EXAMPLE]})],
 )
 class PriceHistoryBatch(HistoryView):
@@ -187,7 +181,8 @@ class PriceHistoryBatch(HistoryView):
 
 
 @extend_schema(
-    responses={200: PricesOfSeveralSerializer} | problems(s404="One of the markets does not exist; the detail says which."),
+    responses={200: PricesOfSeveralSerializer}
+    | problems(s404="One of the markets does not exist; the detail says which."),
     examples=[
         OpenApiExample(
             "One market",
@@ -257,6 +252,16 @@ def candle_starts(width: int, asked: Mapping[str, Any], now: datetime, series: i
             }
         )
     return range(start, max(start, end), width)
+
+
+def history_json(market_id: str, interval: str, series: Sequence[tuple[int, Sequence[Candle]]]) -> dict[str, Any]:
+    return {
+        "marketId": market_id,
+        "interval": interval,
+        "series": [
+            {"outcome": outcome, "candles": [candle_json(candle) for candle in candles]} for outcome, candles in series
+        ],
+    }
 
 
 def candle_json(candle: Candle) -> dict[str, Any]:

@@ -1,14 +1,12 @@
 """What the API's read views share: ids in paths, the block that an answer is true at, and conditional requests."""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import connection, transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
@@ -23,7 +21,7 @@ from aurum.parameters import HEX, UUID_FORM, Parameter, read_parameters
 from aurum.problems import UNAVAILABLE, database_unavailable, problem_response
 from aurum.throttling import admit
 from markets.models import Checkpoint, CollateralToken
-from markets.pages import Answer, Listing, Position, Rows, current_position
+from markets.pages import Answer, Listing, Position, Rows, current_position, one_snapshot
 
 
 def by_id(value: str, chain_field: str) -> Q:
@@ -63,17 +61,6 @@ def stamp(request: HttpRequest, response: HttpResponse, position: Position) -> H
     response["Cache-Control"] = "no-cache"
     patch_vary_headers(response, ("Accept-Encoding", "Origin"))
     return response
-
-
-@contextmanager
-def one_snapshot() -> Iterator[None]:
-    """Several statements read at one moment. Inside a transaction it is a savepoint, with that one's isolation."""
-    outermost = not connection.in_atomic_block
-    with transaction.atomic():
-        if outermost:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
 
 
 class ReadView(APIView):

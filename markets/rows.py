@@ -74,6 +74,8 @@ class LiquidityShare(Row, gc=False):
     amm_id: str
     holder: str
     amount: int
+    cost: int = 0
+    realized_pnl: int = 0
 
 
 @table_of(models.OutcomeToken)
@@ -93,6 +95,9 @@ class Position(Row, gc=False):
     is_amm: bool
     created_at: int
     updated_at: int
+    cost: int = 0
+    realized_pnl: int = 0
+    untracked_amount: int = 0
 
 
 @table_of(models.Trade)
@@ -105,6 +110,7 @@ class Trade(Emitted, gc=False):
     amount: int
     collateral_amount: int
     fee_amount: int
+    market_volume: int
 
 
 @table_of(models.PricePoint)
@@ -131,6 +137,8 @@ class HistoryEntry(Emitted, gc=False):
     collateral_amount: int | None = None
     outcome_amounts: list[int] | None = None
     counterparty: str | None = None
+    realized_pnl: int = 0
+    cost_change: int = 0
     sequence: int = 0
 
 

@@ -6,10 +6,10 @@ The expressions speak of the aliases in listings.py: `m` markets, `d` metadata, 
 
 import json
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from drf_spectacular.drainage import set_override
 from rest_framework import serializers
 
 from aurum import sqljson
@@ -25,9 +25,10 @@ PRICE_SCHEMA: dict[str, Any] = {"type": "number", "examples": [0.65]}
 STATUS = """
     CASE WHEN m.resolved THEN 'resolved' WHEN m.resolution_time <= now.time THEN 'ended' ELSE 'open' END
 """
+# What the market has traded in all, less what it had when the last 24 hours began.
 VOLUME_24H = """
-    coalesce((SELECT sum(collateral_amount) FROM trades
-              WHERE market_id = m.market_id AND block_number > now.day_ago), 0)
+    (m.volume - coalesce((SELECT market_volume FROM trades WHERE market_id = m.market_id AND block_number <= now.day_ago
+                          ORDER BY block_number DESC, log_index DESC LIMIT 1), 0))
 """
 # Complete sets outside the pools: those that exist, less those that the market's AMMs hold.
 OPEN_INTEREST = """
@@ -35,6 +36,9 @@ OPEN_INTEREST = """
         - coalesce((SELECT sum((SELECT min(reserve::numeric) FROM jsonb_array_elements_text(a.reserves) reserve))
                     FROM amms a WHERE a.market_id = m.market_id), 0))
 """
+
+# What a loser has cost is realised by the resolution, also while nobody redeems it.
+HELD_COST = "(CASE WHEN m.payouts ->> p.outcome_index = '0' THEN 0 ELSE p.cost END)"
 
 
 def finality(alias: str) -> sqljson.Word:
@@ -44,32 +48,58 @@ def finality(alias: str) -> sqljson.Word:
     return sqljson.Word(sql, choices=FINALITIES)
 
 
+def shown(schema: dict[str, Any], help_text: str = "") -> serializers.Field:
+    """A field of an answer that PostgreSQL does not write, for OpenAPI alone."""
+    field = serializers.CharField(help_text=help_text)
+    set_override(field, "field", schema)
+    return field
+
+
 # --- exact arithmetic -------------------------------------------------------------------------------------------------
+
+
+def integers(column: str) -> list[int]:
+    """Amounts by outcome, as a column holds them."""
+    return [int(number) for number in json.loads(column)]
 
 
 @lru_cache(maxsize=20_000)  # the same markets are shown again and again
 def prices_json(reserves: str | None) -> str:
     """Each outcome's price at these reserves, as the column holds them."""
-    return json.dumps(feeds.wire_prices([int(reserve) for reserve in json.loads(reserves)]) if reserves else None)
+    return json.dumps(feeds.wire_prices(integers(reserves)) if reserves else None)
 
 
 @lru_cache(maxsize=20_000)
-def _exact_prices(payouts: str | None, reserves: str | None) -> Sequence[Fraction] | None:
-    if payouts:
-        return amm.payout_fractions([int(numerator) for numerator in json.loads(payouts)])
-    return amm.prices([int(reserve) for reserve in json.loads(reserves)]) if reserves else None
+def _weights(payouts: str | None, reserves: str | None) -> tuple[Sequence[int], int]:
+    """What one token of each outcome is worth, as a share of the sum, which is 0 where there is no price."""
+    written = payouts or reserves
+    numbers = integers(written) if written else []
+    weights = numbers if payouts or not numbers else amm.weights(numbers)
+    return weights, sum(weights)
 
 
 def holding_price_json(payouts: str | None, reserves: str | None, outcome: str) -> str:
     """What one token of an outcome is worth: the AMM's price, or the payout once the market is resolved."""
-    prices = _exact_prices(payouts, reserves)
-    return repr(feeds.wire_price(prices[int(outcome)])) if prices else "null"
+    weights, total = _weights(payouts, reserves)
+    return repr(weights[int(outcome)] / total) if total else "null"
 
 
 def holding_value_json(payouts: str | None, reserves: str | None, outcome: str, amount: str) -> str:
     """What a holding is worth, in base units of collateral, rounded down."""
-    prices = _exact_prices(payouts, reserves)
-    return f'"{int(int(amount) * prices[int(outcome)])}"' if prices else "null"
+    weights, total = _weights(payouts, reserves)
+    return f'"{int(amount) * weights[int(outcome)] // total}"' if total else "null"
+
+
+def average_cost_json(cost: str, amount: str) -> str:
+    """What one token has cost, in collateral per outcome token; null where none is held."""
+    held = int(amount)
+    return repr(int(cost) / held) if held else "null"
+
+
+def unrealized_pnl_json(payouts: str | None, reserves: str | None, outcome: str, amount: str, cost: str) -> str:
+    """What a holding is worth above what it has cost; null without a price."""
+    weights, total = _weights(payouts, reserves)
+    return f'"{int(amount) * weights[int(outcome)] // total - int(cost)}"' if total else "null"
 
 
 def trade_price_json(collateral_amount: str | None, amount: str) -> str:
@@ -155,6 +185,16 @@ class PositionSerializer(serializers.Serializer):
     value = sqljson.Computed(
         holding_value_json, ["m.payouts", "m.reserves", "p.outcome_index", "p.amount"], sqljson.AMOUNT, null=True
     )
+    average_cost = sqljson.Computed(average_cost_json, ["p.cost", "p.amount"], PRICE_SCHEMA, null=True)
+    cost = sqljson.Amount(HELD_COST, help_text="Of the tokens held, as far as it is not lost already.")
+    realized_pnl = sqljson.SignedAmount(f"(p.realized_pnl - p.cost + {HELD_COST})")
+    unrealized_pnl = sqljson.Computed(
+        unrealized_pnl_json,
+        ["m.payouts", "m.reserves", "p.outcome_index", "p.amount", HELD_COST],
+        sqljson.SIGNED,
+        null=True,
+    )
+    untracked_amount = sqljson.Amount("p.untracked_amount", help_text="Tokens without a known cost: it counts as 0.")
     status = sqljson.Word("CASE WHEN p.amount > 0 THEN 'open' ELSE 'closed' END", choices=POSITION_STATUSES)
     created_at = sqljson.Moment("p.created_at")
     updated_at = sqljson.Moment("p.updated_at")
@@ -181,7 +221,7 @@ class HistorySerializer(serializers.Serializer):
     id = sqljson.Identity("h.id")
     type = sqljson.Word("h.type", choices=HistoryEntry.Type.values)
     market_id = sqljson.Bytes32("h.market_id")
-    outcome = sqljson.Integer("h.outcome", null=True, help_text="Null where all outcomes moved alike.")
+    outcome = sqljson.Integer("h.outcome", null=True, help_text="Null where all outcomes moved alike, or LP shares.")
     amount = sqljson.Amount("h.amount", help_text="Outcome tokens, of each outcome; LP shares where liquidity moved.")
     collateral_amount = sqljson.Amount("h.collateral_amount", null=True)
     outcome_amounts = sqljson.Amounts("h.outcome_amounts", null=True)
@@ -193,11 +233,55 @@ class HistorySerializer(serializers.Serializer):
         help_text="Collateral per outcome token, of trades and redemptions.",
     )
     counterparty = sqljson.Address("h.counterparty", null=True)
+    realized_pnl = sqljson.SignedAmount("h.realized_pnl")
+    cost_change = sqljson.SignedAmount("h.cost_change", help_text="What it did to the cost of all that the user holds.")
     finality = finality("h")
     block_number = sqljson.Integer("h.block_number")
     transaction_hash = sqljson.Bytes32("h.transaction_hash")
     log_index = sqljson.Integer("h.log_index")
     timestamp = sqljson.Moment("h.timestamp")
+
+
+class RankedUserSerializer(serializers.Serializer):
+    """A place in the leaderboard; AMMs and the deployment's contracts have none."""
+
+    rank = sqljson.Integer("u.rank")
+    user_address = sqljson.Address("u.user_address")
+    profit = sqljson.SignedAmount("u.profit", help_text="Realised and unrealised, in the window.")
+    volume = sqljson.Amount("u.volume", help_text="What was paid and received in trades, in the window.")
+    as_of_block = sqljson.Integer("r.block_number", help_text="The block that the ranking was computed at.")
+
+
+class PortfolioPointSerializer(serializers.Serializer):
+    time = serializers.DateTimeField()
+    value = shown(sqljson.AMOUNT, "What the holdings were worth.")
+    pnl = shown(sqljson.SIGNED, "Realised and unrealised since the beginning.")
+
+
+class PortfolioSerializer(serializers.Serializer):
+    """Totals in one collateral token (portfolio.py writes them).
+
+    realizedPnl + unrealizedPnl = cashOut - cashIn + value + costTransferredOut - costTransferredIn
+    """
+
+    user_address = serializers.CharField()
+    collateral_token = serializers.CharField(allow_null=True)
+    value = shown(sqljson.AMOUNT, "What is held is worth; what has no price counts at its cost.")
+    liquidity_value = shown(sqljson.AMOUNT, "The part of it that LP shares are.")
+    cost = shown(sqljson.AMOUNT, "What was paid for it.")
+    realized_pnl = shown(sqljson.SIGNED)
+    unrealized_pnl = shown(sqljson.SIGNED)
+    open_positions = serializers.IntegerField()
+    closed_positions = serializers.IntegerField()
+    markets = serializers.IntegerField()
+    cash_in = shown(sqljson.AMOUNT, "Paid for trades, splits and liquidity.")
+    cash_out = shown(sqljson.AMOUNT, "Received for trades, merges, redemptions, and as fees with removed liquidity.")
+    cost_transferred_in = shown(sqljson.AMOUNT, "What tokens that others sent had cost them.")
+    cost_transferred_out = shown(sqljson.AMOUNT, "What tokens that went to others had cost.")
+    volume = shown(sqljson.AMOUNT, "Paid and received in trades.")
+    trades = serializers.IntegerField()
+    interval = serializers.CharField()
+    series = PortfolioPointSerializer(many=True)
 
 
 def market_snapshot(market: Market) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Column:
             self.select, self.read, self.write = f"{self.name}::text", msgspec.json.decode, _json
         elif isinstance(field, models.BinaryField):
             self.select, self.write = f"'0x' || encode({self.name}, 'hex')", _bytes
-        self.functions: dict[str, Callable[[Any], str]] = {}
+        self.functions: dict[str, Callable[[Any], Any]] = {}
         self.expression = self._expression(field)
 
     def text(self, value: Any) -> str | None:
@@ -69,8 +69,12 @@ class Column:
 
     def _expression(self, field: Any) -> str:
         value, write = f"row.{field.attname}", self.write
-        # Of what we write, only these may hold characters that COPY takes for its own.
-        if write in (_json, _bytes) or isinstance(field, models.TextField) or type(field) is models.CharField:
+        # Of what we write, only these may hold characters that COPY takes for its own; hardly any does.
+        if isinstance(field, models.TextField) or type(field) is models.CharField:
+            self.functions |= {"special": SPECIAL.search, "escaped": _escaped(write)}
+            text = f"{value} if special({value}) is None else escaped({value})"
+            return f"NULL if {value} is None else ({text})" if field.null else text
+        if write in (_json, _bytes):
             write = _escaped(write)
         if write is not str:
             name = f"write_{field.attname}"
@@ -80,7 +84,7 @@ class Column:
 
 
 ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
-FREE = re.compile(r"[\\\n\r\t]")
+SPECIAL = re.compile(r"[\\\n\r\t]")
 
 
 def _escaped(write: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -88,7 +92,7 @@ def _escaped(write: Callable[[Any], str]) -> Callable[[Any], str]:
         return lambda value: "\\" + _bytes(value)
     if write is _json:  # which escapes all control characters itself
         return lambda value: _json(value).replace("\\", "\\\\")
-    return lambda value: value.translate(ESCAPES) if FREE.search(value) else value
+    return lambda value: value.translate(ESCAPES)
 
 
 def _line_writer(columns: Sequence[Column]) -> Callable[[Sequence[Record]], str]:

@@ -17,4 +17,6 @@ urlpatterns = [
     path("prices/history", price_views.PriceHistoryBatch.as_view()),
     path("users/<str:address>/positions", views.UserPositions.as_view()),
     path("users/<str:address>/history", views.UserHistory.as_view()),
+    path("users/<str:address>/portfolio", views.UserPortfolio.as_view()),
+    path("leaderboard", views.Leaderboard.as_view()),
 ]

@@ -3,6 +3,7 @@
 It shares no code with the indexer. `differences()` is empty when the tables say what the chain says.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
@@ -113,7 +114,10 @@ class Truth:
         return self.tokens.functions.getPositionId(token, collection).call()
 
     def _balances(self) -> Iterator[str]:
-        stored = {(row.user_address, row.market_id, row.outcome_index): row.amount for row in Position.objects.held()}
+        stored = {
+            (row.user_address, row.market_id, row.outcome_index): row.amount
+            for row in Position.objects.filter(amount__gt=0)
+        }
         supplies = {(row.market_id, row.outcome_index): row for row in OutcomeToken.objects.all()}
         for market in self._named("MarketCreated"):
             for outcome in range(len(market["outcomes"])):
@@ -217,6 +221,53 @@ class Truth:
             expected = [float(Fraction(weight, sum(weights))) for weight in weights] if any(weights) else None
             if served["prices"] != expected:
                 yield f"prices of {event['marketId']}: {served['prices']}, by the formula {expected}"
+
+    # --- what users have paid and got ------------------------------------------------------------------------------
+
+    def differences_of_portfolios(self, collateral: str) -> list[str]:
+        """Each user's cash, as the collateral's own Transfer logs say; the identity of docs/pnl.md from what is served;
+        and that all together have paid in what the contracts hold. For chains on which no other contract trades."""
+        token = self._contract("DevCollateral", collateral)
+        pools = {address.lower() for address in self.amms}
+        ours = pools | {self.tokens.address.lower(), self.factory.address.lower()}
+        paid: Counter[str] = Counter()
+        received: Counter[str] = Counter()
+        for move in token.events.Transfer.get_logs(from_block=0):
+            sender, receiver, amount = (str(move["args"][name]).lower() for name in ("from", "to", "value"))
+            if receiver in ours:
+                paid[sender] += int(amount)
+            if sender in ours:
+                received[receiver] += int(amount)
+        users = sorted((self.holders | set(paid)) - ours - {ZERO})
+        found = [difference for user in users for difference in _differences_of_user(user, paid[user], received[user])]
+        inside = sum(
+            token.functions.balanceOf(Web3.to_checksum_address(holder)).call()
+            for holder in ours - {self.factory.address.lower()}
+        )
+        if sum(paid[user] - received[user] for user in users) != inside:
+            found.append(f"{users} have not paid in the {inside} that the contracts hold")
+        return found
+
+
+def _differences_of_user(user: str, paid: int, received: int) -> Iterator[str]:
+    portfolio = Client().get(f"/api/users/{user}/portfolio").json()
+    amounts = {name: int(value) for name, value in portfolio.items() if isinstance(value, str) and value.isdigit()}
+    amounts |= {name: int(portfolio[name]) for name in ("realizedPnl", "unrealizedPnl")}
+    if (amounts["cashIn"], amounts["cashOut"]) != (paid, received):
+        yield f"{user}: cash {amounts['cashIn']} in and {amounts['cashOut']} out, on chain {paid} and {received}"
+    carried = amounts["costTransferredOut"] - amounts["costTransferredIn"]
+    earned = received - paid + amounts["value"] + carried
+    if amounts["realizedPnl"] + amounts["unrealizedPnl"] != earned:
+        yield f"{user}: {portfolio} does not add up to {earned}"
+    if amounts["value"] - amounts["cost"] != amounts["unrealizedPnl"]:
+        yield f"{user}: {portfolio}"
+    positions = Client().get(f"/api/users/{user}/positions?limit=200").json()["results"]
+    value = sum(int(row["cost"] if row["value"] is None else row["value"]) for row in positions)
+    if value + amounts["liquidityValue"] != amounts["value"]:
+        yield f"{user}: positions of {value}, and {portfolio}"
+    last = portfolio["series"][-1]
+    if (last["value"], int(last["pnl"])) != (portfolio["value"], earned):
+        yield f"{user}: the series ends with {last}, and {portfolio}"
 
 
 def _hex(value: bytes) -> str:

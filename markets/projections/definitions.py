@@ -132,6 +132,7 @@ def amm_announced(book: Book, at: LogPosition, market_id: str, amm: str, initial
     held = [position_of(book, market_id, outcome, amm) for outcome in range(len(market.outcomes))]
     for position in filter(None, held):
         book.change(position).is_amm = True
+        position.cost = position.realized_pnl = position.untracked_amount = 0
         book.scratch.moved_amms[amm] = at, 0
     if market.amm_address is None:
         book.change(market)

@@ -61,6 +61,22 @@ def position_of(book: Book, market_id: str, outcome: int, holder: str) -> Positi
     return book.get(Position, row_id("position", market_id, outcome, holder))
 
 
+def holding_of(book: Book, at: LogPosition, market_id: str, outcome: int, holder: str) -> Position:
+    """The position, made if there is none yet: cash can be paid for no tokens at all."""
+    return position_of(book, market_id, outcome, holder) or book.add(
+        Position(
+            id=row_id("position", market_id, outcome, holder),
+            user_address=holder,
+            market_id=market_id,
+            outcome_index=outcome,
+            amount=0,
+            is_amm=amm_at(book, holder) is not None,
+            created_at=at.timestamp,
+            updated_at=at.timestamp,
+        )
+    )
+
+
 def shares_of(book: Book, amm: Amm, holder: str) -> LiquidityShare | None:
     return book.get(LiquidityShare, row_id("liquidity_share", amm.address, holder))
 
@@ -68,3 +84,13 @@ def shares_of(book: Book, amm: Amm, holder: str) -> LiquidityShare | None:
 def remember(book: Book, at: LogPosition, *, type: str, sequence: int = 0, **columns: Any) -> HistoryEntry:
     entry_id = event_row_id(type, at.block_number, at.log_index, at.transaction_hash, sequence)
     return book.append(HistoryEntry(id=entry_id, type=type, sequence=sequence, **columns, **at.emitted()))
+
+
+def remember_transfer(
+    book: Book, at: LogPosition, sender: str, receiver: str, cost: int, *, sequence: int = 0, **columns: Any
+) -> None:
+    """A transfer that is history of both its users; with the tokens goes what they had cost."""
+    out: dict[str, Any] = {"user_address": sender, "counterparty": receiver, "cost_change": -cost}
+    in_: dict[str, Any] = {"user_address": receiver, "counterparty": sender, "cost_change": cost}
+    remember(book, at, type="transfer_out", sequence=sequence, **out, **columns)
+    remember(book, at, type="transfer_in", sequence=sequence + 1, **in_, **columns)

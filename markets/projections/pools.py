@@ -1,8 +1,10 @@
 """Pools: trades, liquidity, fees, and the prices that follow from an AMM's own balances."""
 
-from markets import feeds
+from collections.abc import Sequence
+
+from markets import feeds, pnl
 from markets.amm import liquidity
-from markets.book import ApplyError, Book, LogPosition
+from markets.book import SHARES, ApplyError, Book, LogPosition, Released
 from markets.identity import event_row_id, row_id
 from markets.projections.lookups import (
     MAX_AMOUNT,
@@ -10,10 +12,12 @@ from markets.projections.lookups import (
     amm_at,
     announced_amm,
     bounded,
+    holding_of,
     is_claimed,
     known_market,
     position_of,
     remember,
+    remember_transfer,
     shares_of,
 )
 from markets.rows import Amm, HistoryEntry, LiquidityShare, Market, MarketTrader, PricePoint, Trade
@@ -56,6 +60,11 @@ def _trade(
     amm = announced_amm(book, at)
     market = known_market(book, amm.market_id)
     bounded(outcome + 1, len(market.outcomes), "outcomes")
+    book.change(market)
+    market.volume += collateral_amount
+    market.trading_fees += fee_amount
+    market.trade_count += 1
+    market.updated_at = at.timestamp
     trade = book.append(
         Trade(
             id=event_row_id("trade", at.block_number, at.log_index, at.transaction_hash),
@@ -67,15 +76,12 @@ def _trade(
             amount=amount,
             collateral_amount=collateral_amount,
             fee_amount=fee_amount,
+            market_volume=market.volume,
             **at.emitted(),
         )
     )
-    book.change(market)
-    market.volume += collateral_amount
-    market.trading_fees += fee_amount
-    market.trade_count += 1
-    market.updated_at = at.timestamp
     _count_trader(book, market, trader, collateral_amount)
+    realized_pnl, cost_change = _settle(book, at, trade)
     remember(
         book,
         at,
@@ -86,9 +92,24 @@ def _trade(
         amount=amount,
         collateral_amount=collateral_amount,
         counterparty=amm.address,
+        realized_pnl=realized_pnl,
+        cost_change=cost_change,
     )
     book.publish(feeds.market_channel(market.market_id), lambda: feeds.trade(trade), at)
     record_price(book, at, amm)
+
+
+def _settle(book: Book, at: LogPosition, trade: Trade) -> pnl.Change:
+    """Books what a trade's tokens cost, or brought: the tokens themselves have moved already."""
+    position = holding_of(book, at, trade.market_id, trade.outcome, trade.trader)
+    if position.is_amm:
+        return pnl.Change(0, 0)
+    book.change(position)
+    if trade.side == "buy":
+        return pnl.pay(position, trade.collateral_amount)
+    cost = book.scratch.released_cost((trade.trader, trade.market_id, trade.outcome), trade.amount)
+    position.realized_pnl += trade.collateral_amount
+    return pnl.Change(trade.collateral_amount - cost, -cost)
 
 
 def _count_trader(book: Book, market: Market, trader: str, collateral_amount: int) -> None:
@@ -103,7 +124,16 @@ def _count_trader(book: Book, market: Market, trader: str, collateral_amount: in
 
 
 def funding_added(book: Book, at: LogPosition, funder: str, amounts_added: tuple[int, ...], shares_minted: int) -> None:
+    """The collateral pays for the shares, and for the outcome tokens that come back: those at the pool's prices."""
     amm = announced_amm(book, at)
+    record_price(book, at, amm)
+    # addFunding splits this much and sends back what the pool did not take: of one outcome, nothing.
+    paid = max(amounts_added, default=0)
+    returned = [paid - amount for amount in amounts_added]
+    costs = _values(book, amm, returned, amm.reserves)
+    change = _pay_for_tokens(book, at, amm, funder, costs)
+    shares = book.change(_shares_held(book, amm, funder))
+    of_shares = pnl.pay(shares, paid - sum(costs))
     entry = remember(
         book,
         at,
@@ -111,13 +141,13 @@ def funding_added(book: Book, at: LogPosition, funder: str, amounts_added: tuple
         user_address=funder,
         market_id=amm.market_id,
         amount=shares_minted,
-        # addFunding splits this much and sends back what the pool did not take: of one outcome, nothing.
-        collateral_amount=max(amounts_added, default=0),
+        collateral_amount=paid,
         outcome_amounts=list(amounts_added),
         counterparty=amm.address,
+        realized_pnl=change.realized_pnl + of_shares.realized_pnl,
+        cost_change=change.cost_change + of_shares.cost_change,
     )
     book.scratch.funded[amm.address] = entry.id
-    record_price(book, at, amm)
 
 
 def funding_removed(
@@ -128,7 +158,15 @@ def funding_removed(
     collateral_removed_from_fee_pool: int,
     shares_burnt: int,
 ) -> None:
+    """The shares are sold for fees and outcome tokens, and the tokens bought for that: at the prices before."""
     amm = announced_amm(book, at)
+    record_price(book, at, amm)
+    before = [left + removed for left, removed in zip(amm.reserves or (), amounts_removed, strict=False)]
+    costs = _values(book, amm, amounts_removed, before)
+    change = _pay_for_tokens(book, at, amm, funder, costs)
+    proceeds = sum(costs) + collateral_removed_from_fee_pool
+    cost = book.scratch.released_cost((funder, amm.address, SHARES), shares_burnt)
+    book.change(_shares_held(book, amm, funder)).realized_pnl += proceeds
     remember(
         book,
         at,
@@ -139,8 +177,25 @@ def funding_removed(
         collateral_amount=collateral_removed_from_fee_pool,
         outcome_amounts=list(amounts_removed),
         counterparty=amm.address,
+        realized_pnl=change.realized_pnl + proceeds - cost,
+        cost_change=change.cost_change - cost,
     )
-    record_price(book, at, amm)
+
+
+def _values(book: Book, amm: Amm, amounts: Sequence[int], reserves: Sequence[int] | None) -> list[int]:
+    """What outcome tokens that leave a pool with these reserves are worth, by outcome."""
+    market = known_market(book, amm.market_id)
+    return pnl.values(amounts[: len(market.outcomes)], pnl.price_weights(reserves, market.payouts))
+
+
+def _pay_for_tokens(book: Book, at: LogPosition, amm: Amm, holder: str, costs: Sequence[int]) -> pnl.Change:
+    realized = cost_change = 0
+    for outcome, cost in enumerate(costs):
+        if cost:
+            position = book.change(holding_of(book, at, amm.market_id, outcome, holder))
+            change = pnl.pay(position, cost)
+            realized, cost_change = realized + change.realized_pnl, cost_change + change.cost_change
+    return pnl.Change(realized, cost_change)
 
 
 def shares_moved(book: Book, at: LogPosition, sender: str, receiver: str, value: int) -> None:
@@ -151,29 +206,51 @@ def shares_moved(book: Book, at: LogPosition, sender: str, receiver: str, value:
     book.change(amm)
     if sender == ZERO_ADDRESS:
         amm.total_shares += value
-    else:
-        held = shares_of(book, amm, sender)
-        if held is None or held.amount < value:
-            raise ApplyError(f"{sender} sends {value} shares of {amm.address}, but holds {held.amount if held else 0}")
-        book.change(held).amount -= value
+        _give_shares(book, amm, receiver, value, 0)
+        return
+    held = shares_of(book, amm, sender)
+    if held is None or held.amount < value:
+        raise ApplyError(f"{sender} sends {value} shares of {amm.address}, but holds {held.amount if held else 0}")
+    cost, are_all = pnl.take_cost(book.change(held), value), held.amount == value
+    held.amount -= value
     if receiver == ZERO_ADDRESS:
         amm.total_shares -= value
+        held.realized_pnl -= cost
+        book.scratch.release((sender, amm.address, SHARES), value, cost, at, receiver)
         return
-    held = shares_of(book, amm, receiver)
-    if held is None:
-        share_id = row_id("liquidity_share", amm.address, receiver)
-        held = book.add(LiquidityShare(id=share_id, amm_id=amm.address, holder=receiver, amount=0))
-    book.change(held).amount = bounded(held.amount + value, MAX_AMOUNT, "shares of one holder")
-    _hand_over_funding(book, amm, sender, receiver, value)
+    _give_shares(book, amm, receiver, value, cost)
+    if not (are_all and _hand_over_funding(book, amm, sender, receiver, value, cost)):
+        remember_transfer(book, at, sender, receiver, cost, market_id=amm.market_id, amount=value)
 
 
-def _hand_over_funding(book: Book, amm: Amm, sender: str, receiver: str, value: int) -> None:
-    """deployAMM funds the pool itself and hands all the shares on: the liquidity is the receiver's."""
+def _give_shares(book: Book, amm: Amm, receiver: str, value: int, cost: int) -> None:
+    held = book.change(_shares_held(book, amm, receiver))
+    held.amount = bounded(held.amount + value, MAX_AMOUNT, "shares of one holder")
+    held.cost += cost
+
+
+def _shares_held(book: Book, amm: Amm, holder: str) -> LiquidityShare:
+    """The holder's shares, made if there is no row yet: funding can give none."""
+    share_id = row_id("liquidity_share", amm.address, holder)
+    return shares_of(book, amm, holder) or book.add(
+        LiquidityShare(id=share_id, amm_id=amm.address, holder=holder, amount=0)
+    )
+
+
+def _hand_over_funding(book: Book, amm: Amm, sender: str, receiver: str, value: int, cost: int) -> bool:
+    """deployAMM funds the pool itself and hands all the shares on: the liquidity is the receiver's.
+
+    So it is where the sender had no other shares, and all that the funding paid was for these.
+    """
     entry_id = book.scratch.funded.get(amm.address)
     entry = book.get(HistoryEntry, entry_id) if entry_id else None
-    if entry is not None and (entry.user_address, entry.amount) == (sender, value):
-        del book.scratch.funded[amm.address]
-        book.change(entry).user_address = receiver
+    if entry is None or (entry.user_address, entry.amount) != (sender, value):
+        return False
+    if not entry.cost_change == entry.collateral_amount == cost:
+        return False
+    del book.scratch.funded[amm.address]
+    book.change(entry).user_address = receiver
+    return True
 
 
 def fee_collected(book: Book, at: LogPosition, token: str, market_id: str, payer: str, amount: int) -> None:
@@ -198,8 +275,29 @@ def transaction_ended(book: Book) -> None:
             amm = amm_at(book, address)
             if amm is not None:
                 record_price(book, at, amm, part)
+    for (holder, place, outcome), released in book.scratch.released.items():
+        _remember_gift(book, holder, place, outcome, released)
+    book.scratch.released.clear()
     book.scratch.unexplained.clear()
     book.scratch.funded.clear()
+
+
+def _remember_gift(book: Book, holder: str, place: str, outcome: int, released: Released) -> None:
+    """What a user gave to a pool, or burnt, and no event said why. `place` is a market, or of shares their AMM."""
+    amm = amm_at(book, place) if outcome == SHARES else None
+    remember(
+        book,
+        released.at,
+        type="transfer_out",
+        sequence=2 * released.sequence,
+        user_address=holder,
+        market_id=amm.market_id if amm else place,
+        outcome=None if amm else outcome,
+        amount=released.amount,
+        counterparty=released.receiver,
+        realized_pnl=-released.cost,
+        cost_change=-released.cost,
+    )
 
 
 def batch_ended(book: Book) -> None:

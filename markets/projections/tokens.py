@@ -4,13 +4,23 @@ Balances come from token transfers and from nothing else; splits, merges and red
 """
 
 from collections.abc import Sequence
-from typing import Any
 
+from markets import pnl
 from markets.book import ApplyError, Book, LogPosition
 from markets.ctf import is_full_partition
 from markets.identity import row_id
-from markets.projections.lookups import MAX_AMOUNT, ZERO_ADDRESS, amm_at, bounded, market_of, position_of, remember
-from markets.rows import Market, OutcomeToken, Position
+from markets.projections.lookups import (
+    MAX_AMOUNT,
+    ZERO_ADDRESS,
+    amm_at,
+    bounded,
+    holding_of,
+    market_of,
+    position_of,
+    remember,
+    remember_transfer,
+)
+from markets.rows import Market, OutcomeToken
 
 
 def outcome_token_moved(
@@ -41,6 +51,8 @@ def outcome_token_moved_6909(
 
 def _move(book: Book, at: LogPosition, sender: str, receiver: str, moves: Sequence[tuple[int, int]]) -> None:
     sends_pool, receives_pool = amm_at(book, sender) is not None, amm_at(book, receiver) is not None
+    # Mints, burns and what an AMM moves belong to other events; a transfer between users is what it is.
+    is_direct = not (sends_pool or receives_pool or ZERO_ADDRESS in (sender, receiver))
     moved = False
     for sequence, (position_id, amount) in enumerate(moves):
         if not amount or (book.only is not None and f"position:{position_id}" not in book.only):
@@ -50,16 +62,22 @@ def _move(book: Book, at: LogPosition, sender: str, receiver: str, moves: Sequen
             book.waits.add(f"position:{position_id}")
             continue
         moved = True
+        cost = untracked = 0
         if sender == ZERO_ADDRESS:
             _mint(book, token, receiver, amount)
         else:
-            _debit(book, at, token, sender, amount)
+            cost, untracked = _debit(book, at, token, sender, amount, is_direct=is_direct)
         if receiver == ZERO_ADDRESS:
             _mint(book, token, sender, -amount)
+        elif is_direct:
+            _credit(book, at, token, receiver, amount, cost, untracked)
         else:
-            _credit(book, at, token, receiver, amount, is_pool=receives_pool)
-        if not (sends_pool or receives_pool or ZERO_ADDRESS in (sender, receiver)):
-            _remember_direct_transfer(book, at, token, sender, receiver, amount, sequence)
+            _credit(book, at, token, receiver, amount)
+        if is_direct:
+            _remember_direct_transfer(book, at, token, sender, receiver, amount, cost, sequence)
+        elif not sends_pool and sender != ZERO_ADDRESS:
+            key = (sender, token.market_id, token.outcome_index)
+            book.scratch.release(key, amount, cost, at, receiver, sequence)
     if moved and sends_pool:
         book.scratch.moved_amms[sender] = at, 1
     if moved and receives_pool:
@@ -74,54 +92,52 @@ def _mint(book: Book, token: OutcomeToken, holder: str, amount: int) -> None:
     unexplained[key] = unexplained.get(key, 0) + amount
 
 
-def _debit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int) -> None:
+def _debit(
+    book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int, *, is_direct: bool
+) -> tuple[int, int]:
+    """Takes tokens from a holder. Returns what they had cost, and how many of them are untracked.
+
+    Where no user gets them, the cost is lost until an event says what came of it.
+    """
     position = position_of(book, token.market_id, token.outcome_index, holder)
     if position is None or position.amount < amount:
         held = position.amount if position else 0
         raise ApplyError(f"{holder} sends {amount} of {token.market_id}[{token.outcome_index}], but holds {held}")
     book.change(position)
+    cost, untracked = pnl.take_cost(position, amount), pnl.take_untracked(position, amount)
+    if not is_direct:
+        position.realized_pnl -= cost
     position.amount -= amount
     position.updated_at = at.timestamp
+    return cost, untracked
 
 
-def _credit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int, *, is_pool: bool) -> None:
-    position = position_of(book, token.market_id, token.outcome_index, holder)
-    if position is None:
-        position = book.add(
-            Position(
-                id=row_id("position", token.market_id, token.outcome_index, holder),
-                user_address=holder,
-                market_id=token.market_id,
-                outcome_index=token.outcome_index,
-                amount=0,
-                is_amm=is_pool,
-                created_at=at.timestamp,
-                updated_at=at.timestamp,
-            )
-        )
+def _credit(
+    book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int, cost: int = 0, untracked: int = 0
+) -> None:
+    position = holding_of(book, at, token.market_id, token.outcome_index, holder)
     book.change(position)
     position.amount = bounded(position.amount + amount, MAX_AMOUNT, "tokens of one holder")
+    position.cost += cost
+    position.untracked_amount += untracked
     position.updated_at = at.timestamp
 
 
 def _remember_direct_transfer(
-    book: Book, at: LogPosition, token: OutcomeToken, sender: str, receiver: str, amount: int, sequence: int
+    book: Book, at: LogPosition, token: OutcomeToken, sender: str, receiver: str, amount: int, cost: int, sequence: int
 ) -> None:
-    """A transfer between two users is history of both; mints, burns and what an AMM moves belong to other events."""
-    for offset, (type_, user, counterparty) in enumerate(
-        (("transfer_out", sender, receiver), ("transfer_in", receiver, sender))
-    ):
-        remember(
-            book,
-            at,
-            type=type_,
-            user_address=user,
-            market_id=token.market_id,
-            outcome=token.outcome_index,
-            amount=amount,
-            counterparty=counterparty,
-            sequence=2 * sequence + offset,
-        )
+    """A transfer between two users is history of both, and carries what the tokens had cost."""
+    remember_transfer(
+        book,
+        at,
+        sender,
+        receiver,
+        cost,
+        market_id=token.market_id,
+        outcome=token.outcome_index,
+        amount=amount,
+        sequence=2 * sequence,
+    )
 
 
 # --- splits, merges, redemptions --------------------------------------------------------------------------------------
@@ -173,14 +189,72 @@ def _explain(
     moved = book.scratch.explained(stakeholder)
     if amm_at(book, stakeholder) is not None:
         return
-    entry: dict[str, Any] = {"user_address": stakeholder, "type": type_}
     if market is not None and is_full_partition(partition, len(market.outcomes)):
-        remember(book, at, market_id=market.market_id, amount=amount, collateral_amount=amount, **entry)
+        change = _exchange_sets(book, at, type_, stakeholder, market, amount)
+        remember(
+            book,
+            at,
+            type=type_,
+            user_address=stakeholder,
+            market_id=market.market_id,
+            amount=amount,
+            collateral_amount=amount,
+            **change._asdict(),
+        )
         for outcome in range(len(market.outcomes)):
             moved.pop((market.market_id, outcome), None)
-    for sequence, ((market_id, outcome), change) in enumerate(_moved(moved), start=1):
-        entry["type"] = "split" if change > 0 else "merge"
-        remember(book, at, market_id=market_id, outcome=outcome, amount=abs(change), sequence=sequence, **entry)
+    for sequence, ((market_id, outcome), moved_amount) in enumerate(_moved(moved), start=1):
+        _remember_outcome(book, at, stakeholder, market_id, outcome, moved_amount, "merge", sequence)
+
+
+def _exchange_sets(book: Book, at: LogPosition, type_: str, holder: str, market: Market, amount: int) -> pnl.Change:
+    """Books complete sets against as much collateral: each outcome's token counts the same part of it."""
+    realized = cost_change = 0
+    for outcome, part in enumerate(pnl.even_parts(amount, len(market.outcomes)) if amount else ()):
+        position = book.change(holding_of(book, at, market.market_id, outcome, holder))
+        if type_ == "split":
+            change = pnl.pay(position, part)
+        else:
+            cost = book.scratch.released_cost((holder, market.market_id, outcome), amount)
+            position.realized_pnl += part
+            change = pnl.Change(part - cost, -cost)
+        realized += change.realized_pnl
+        cost_change += change.cost_change
+    return pnl.Change(realized, cost_change)
+
+
+def _remember_outcome(
+    book: Book,
+    at: LogPosition,
+    holder: str,
+    market_id: str,
+    outcome: int,
+    moved: int,
+    burnt_as: str,
+    sequence: int,
+    paid: int | None = None,
+) -> None:
+    """An outcome's tokens that came without a known cost (`moved` > 0), or that went, for `paid` or for nothing."""
+    position = book.change(holding_of(book, at, market_id, outcome, holder))
+    change = pnl.Change(0, 0)
+    if moved > 0:
+        pnl.find_untracked(position, moved)
+    else:
+        cost = book.scratch.released_cost((holder, market_id, outcome), -moved)
+        position.realized_pnl += paid or 0
+        change = pnl.Change((paid or 0) - cost, -cost)
+    remember(
+        book,
+        at,
+        type="split" if moved > 0 else burnt_as,
+        user_address=holder,
+        market_id=market_id,
+        outcome=outcome,
+        amount=abs(moved),
+        collateral_amount=paid,
+        sequence=sequence,
+        **change._asdict(),
+    )
 
 
 def _moved(unexplained: dict[tuple[str, int], int]) -> list[tuple[tuple[str, int], int]]:
@@ -207,12 +281,5 @@ def payout_redeemed(
         paid = None
         if change < 0 and market is not None and market.payouts is not None and market_id == market.market_id:
             paid = -change * market.payouts[outcome] // sum(market.payouts)
-        entry: dict[str, Any] = {
-            "market_id": market_id,
-            "outcome": outcome,
-            "amount": abs(change),
-            "sequence": sequence,
-        }
         # A deeper redemption pays in the tokens of the level above, which may be ours.
-        type_ = "redeem" if change < 0 else "split"
-        remember(book, at, type=type_, user_address=redeemer, collateral_amount=paid, **entry)
+        _remember_outcome(book, at, redeemer, market_id, outcome, change, "redeem", sequence, paid)

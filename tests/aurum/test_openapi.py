@@ -19,6 +19,8 @@ PATHS = {
     "/api/markets/{id}/trades",
     "/api/users/{address}/positions",
     "/api/users/{address}/history",
+    "/api/users/{address}/portfolio",
+    "/api/leaderboard",
     "/api/oracle/questions",
     "/api/oracle/questions/{id}",
     "/api/status",
@@ -65,7 +67,7 @@ def test_lists_page_and_single_objects_do_not(schema: dict[str, Any]) -> None:
     for path in PATHS:
         names = {parameter["name"] for parameter in schema["paths"][path]["get"].get("parameters", [])}
         content = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-        is_list = not path.endswith(("}", "/prices", "/status"))
+        is_list = not path.endswith(("}", "/prices", "/status", "/portfolio"))
         assert ({"cursor", "limit"} <= names) is is_list, path
         reference = content["$ref"].rpartition("/")[2]
         assert ({"results", "next", "previous"} == set(properties(schema, reference))) is is_list, path

@@ -407,6 +407,15 @@ def test_what_is_wrong_in_a_range(chain: FakeChain, node: FakeNode, make_fetcher
     assert places(batch) == expected(chain, 1, 100)
 
 
+@pytest.mark.parametrize("trusted_below", [None, 100])
+def test_a_transaction_is_in_one_block(make_fetcher: MakeFetcher, trusted_below: int | None) -> None:
+    chain = FakeChain()
+    for _ in range(2):
+        chain.append([("0x" + "ab" * 32, [transfer(1)])])
+    with FakeNode(chain) as node, pytest.raises(InconsistentAnswer, match="in two blocks"):
+        make_fetcher(node).fetch(1, 2, CONTRACTS, trusted_below=trusted_below)
+
+
 def test_duplicates_in_a_range_count_once(chain: FakeChain, node: FakeNode, make_fetcher: MakeFetcher) -> None:
     node.fail("duplicated_log", times=10_000)
     batch = make_fetcher(node).fetch(1, 100, CONTRACTS, trusted_below=100)

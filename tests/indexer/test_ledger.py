@@ -4,13 +4,14 @@ import threading
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from aurum.database import connect
 from indexer.leadership import Leadership
-from indexer.models import IndexedEvent, WaitingEvent
+from indexer.models import FREQUENT, IndexedEvent, WaitingEvent
 from indexer.rpc import Rpc
 from indexer.runner import Deployment, Runner
-from markets.models import Amm, Checkpoint, HistoryEntry, Market, Position
+from markets.models import Amm, Checkpoint, HistoryEntry, Market, Position, PricePoint
 from tests.batches import LEDGER, append, differences, empty
 from tests.fakes import FakeChain, FakeLog, FakeNode
 from tests.faults.hostile import ANNOUNCED, SHARES, hostile_world
@@ -139,6 +140,39 @@ def test_a_mark_says_what_was_wrong_then_whatever_later_blocks_bring(sizes: list
     before = database()
     LEDGER.replay()
     assert differences(database(), before) == {}
+
+
+# --- prices -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_log_that_moves_tokens_from_pool_to_pool_has_a_price_of_both() -> None:
+    chain, world = FakeChain(), hostile_world(1)
+    for act in (world.create_market, world.deploy_amm, world.create_market, world.deploy_amm):
+        chain.append([act() or []])
+    sender, receiver = world.markets
+    assert sender.amm is not None
+    assert receiver.amm is not None
+    chain.append([world._sets("PositionSplit", receiver, sender.amm, 5)])
+    chain.append([[world.sent(sender.amm, receiver.amm, [sender.ids[0], receiver.ids[0]], [3, 4])]])
+    empty()
+    append(chain, 6, finalized=0)
+    points = PricePoint.objects.filter(block_number=6).order_by("id").values_list("market_id", "log_index")
+    assert list(points) == [(receiver.market_id, 0), (sender.market_id, 0)]
+    before = database()
+    LEDGER.replay()
+    assert differences(database(), before) == {}
+
+
+# --- stored events ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_events_that_are_rare_are_found_by_an_index() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    plans = {name: IndexedEvent.objects.filter(event_name=name).explain() for name in ("AMMDeployed", *FREQUENT)}
+    assert {name for name, plan in plans.items() if "indexed_events_rare" in plan} == {"AMMDeployed"}
 
 
 # --- history ----------------------------------------------------------------------------------------------------------

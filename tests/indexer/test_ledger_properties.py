@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from indexer.ledger import rewind
 from markets.amm import prices
-from markets.models import Amm, Checkpoint, Market, OutcomeToken, Position
+from markets.models import Amm, Checkpoint, HistoryEntry, LiquidityShare, Market, OutcomeToken, Position
 from tests.batches import LEDGER, append, batch_of, differences, empty, from_scratch, header_of
 from tests.fakes import FakeBlock, FakeChain, Transaction
 from tests.faults.hostile import MAX, HostileWorld, hostile_world
@@ -284,6 +284,26 @@ class LedgerMachine(RuleBasedStateMachine):
         for market in Market.objects.filter(reserves__isnull=False):
             priced = prices(market.reserves)
             assert sum(priced) == Fraction(1) if priced else 0 in market.reserves
+
+    @invariant()
+    def history_says_what_holdings_cost_and_earned(self) -> None:
+        told: dict[tuple[str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
+        for entry in HistoryEntry.objects.all():
+            realized, cost = told[entry.user_address, entry.market_id]
+            told[entry.user_address, entry.market_id] = (realized + entry.realized_pnl, cost + entry.cost_change)
+        held: dict[tuple[str, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
+        positions = [(row.user_address, row.market_id, row) for row in Position.objects.all()]
+        shares = [(row.holder, row.amm.market_id, row) for row in LiquidityShare.objects.select_related("amm")]
+        for holder, market_id, row in (*positions, *shares):
+            assert row.amount or not row.cost
+            realized, cost = held[holder, market_id]
+            held[holder, market_id] = (realized + row.realized_pnl, cost + row.cost)
+        for pool in Amm.objects.all():
+            told.pop((pool.address, pool.market_id), None)
+            held.pop((pool.address, pool.market_id), None)
+        assert {key: sums for key, sums in held.items() if any(sums)} == {
+            key: sums for key, sums in told.items() if any(sums)
+        }
 
     @invariant()
     def nothing_possible_raises_an_alarm(self) -> None:

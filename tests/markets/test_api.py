@@ -176,7 +176,15 @@ def test_prices_without_a_pool(client: Client) -> None:
 
 
 def test_a_position(client: Client, market: Market) -> None:
-    position = factories.make_position(market, user_address=USER, outcome_index=1, amount=3 * UNIT)
+    position = factories.make_position(
+        market,
+        user_address=USER,
+        outcome_index=1,
+        amount=3 * UNIT,
+        cost=12 * UNIT // 10,
+        realized_pnl=-7,
+        untracked_amount=5,
+    )
     expected = {
         "id": str(position.id),
         "userAddress": USER,
@@ -187,6 +195,11 @@ def test_a_position(client: Client, market: Market) -> None:
         "isAmm": False,
         "currentPrice": 0.35,
         "value": "1050000000000000000",
+        "averageCost": 0.4,
+        "cost": "1200000000000000000",
+        "realizedPnl": "-7",
+        "unrealizedPnl": "-150000000000000000",
+        "untrackedAmount": "5",
         "status": "open",
         "createdAt": "2026-01-01T00:16:40Z",
         "updatedAt": "2026-01-01T00:16:40Z",
@@ -200,6 +213,27 @@ def test_a_position_in_a_resolved_market_is_worth_its_payout(client: Client) -> 
     factories.make_position(market, user_address=USER, outcome_index=0, amount=10)
     row = get(client, f"/api/users/{USER}/positions")["results"][0]
     assert (row["currentPrice"], row["value"]) == (0.75, "7")
+
+
+@pytest.mark.parametrize(
+    ("market", "held", "expected"),
+    [
+        # value, cost, realised, unrealised, average cost
+        ({"payouts": [3, 1]}, {"amount": 10, "cost": 9}, ("7", "9", "0", "-2", 0.9)),
+        # nobody has redeemed it, and it is lost all the same
+        ({"payouts": [0, 1]}, {"amount": 10, "cost": 9, "realized_pnl": 4}, ("0", "0", "-5", "0", 0.9)),
+        ({}, {"amount": 0, "realized_pnl": -4}, ("0", "0", "-4", "0", None)),
+        ({"reserves": None}, {"amount": 10, "cost": 9}, (None, "9", "0", None, 0.9)),
+        ({"reserves": [0, 0]}, {"amount": 10, "cost": 0}, (None, "0", "0", None, 0.0)),
+    ],
+)
+def test_what_a_position_has_cost_and_earned(
+    client: Client, market: dict[str, Any], held: dict[str, int], expected: tuple[Any, ...]
+) -> None:
+    factories.make_position(factories.make_market(**market), user_address=USER, **held)
+    [row] = get(client, f"/api/users/{USER}/positions")["results"]
+    names = ("value", "cost", "realizedPnl", "unrealizedPnl", "averageCost")
+    assert tuple(row[name] for name in names) == expected
 
 
 def test_a_trade(client: Client, market: Market) -> None:
@@ -229,7 +263,13 @@ def test_a_trade(client: Client, market: Market) -> None:
 
 def test_a_history_entry(client: Client, market: Market) -> None:
     entry = factories.make_history_entry(
-        market, user_address=USER, block_number=1_800, log_index=4, transaction_hash=TRANSACTION
+        market,
+        user_address=USER,
+        block_number=1_800,
+        log_index=4,
+        transaction_hash=TRANSACTION,
+        realized_pnl=-2,
+        cost_change=65 * UNIT // 10,
     )
     assert get(client, f"/api/users/{USER}/history")["results"] == [
         {
@@ -242,6 +282,8 @@ def test_a_history_entry(client: Client, market: Market) -> None:
             "outcomeAmounts": None,
             "price": 0.65,
             "counterparty": AMM,
+            "realizedPnl": "-2",
+            "costChange": "6500000000000000000",
             "finality": "pending",
             "blockNumber": 1_800,
             "transactionHash": TRANSACTION,

@@ -54,10 +54,13 @@ def test_another_transaction_at_the_same_place_has_another_id() -> None:
     assert id_at(7, 1, "event", 0, "0x" + "11" * 32) != id_at(7, 1, "event", 0, "0x" + "12" * 32)
 
 
-@pytest.mark.parametrize("place", [(2**48, 0, 0), (0, 2**24, 0), (0, 0, 2**20)])
-def test_what_has_no_room_is_refused(place: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [((2**48, 0, 0), "block number"), ((0, 2**24, 0), "log index"), ((0, 0, 2**20), "sequence")],
+)
+def test_what_has_no_room_is_refused(place: tuple[int, int, int], what: str) -> None:
     block_number, log_index, sequence = place
-    with pytest.raises(ValueError, match=f"entry {sequence} of log {log_index} in block {block_number}"):
+    with pytest.raises(ValueError, match=f"no room for {what} {max(place)}"):
         id_at(block_number, log_index, "split", sequence)
 
 
