@@ -6,6 +6,8 @@ from accounts.messages import LONGEST_MESSAGE
 from accounts.tokens import LONGEST_TOKEN
 from aurum import sqljson
 from aurum.bodies import StrictSerializer
+from aurum.schema import example_of
+from markets.examples import MARKET
 from markets.serializers import MarketSerializer
 
 LONGEST_SIGNATURE = 16_384  # characters; that of a wallet which is not deployed yet holds how to deploy it
@@ -55,6 +57,7 @@ class MeSerializer(serializers.Serializer):
     session_expires_at = serializers.DateTimeField(allow_null=True, help_text="Null with a session cookie.")
 
 
+@example_of("A market", MARKET | {"addedAt": "2026-02-01T09:00:00Z"})
 class WatchedMarketSerializer(MarketSerializer):
     """A market as everywhere, and since when it is watched."""
 

@@ -219,7 +219,6 @@ class WatchlistView(PrivateMixin, APIView):
 
     @extend_schema(
         responses={200: page_of(serializers.WatchedMarketSerializer)} | problems(400, 401),
-        examples=[OpenApiExample("Nothing is watched", {"results": [], "next": None, "previous": None})],
     )
     def get(self, request: Request) -> HttpResponse:
         position, body = self.listing.page(request._request, {"user": request.user.pk})

@@ -14,18 +14,13 @@ from rest_framework.views import APIView
 from aurum.bodies import StrictSerializer
 from aurum.parameters import MARKET_ID, read_parameters
 from aurum.schema import problems
+from markets.examples import METADATA
 from markets.metadata import FIELDS, edit
 from markets.models import Market
 from markets.reading import by_id
 from markets.serializers import MetadataSerializer
 
 PERMISSION = "markets.change_marketmetadata"  # of operators, as in the admin
-EXAMPLE = {
-    "category": "Weather",
-    "description": "Rain at Heathrow, as the Met Office reports it.",
-    "imageUrl": "https://img.example/rain.png",
-    "resolutionSource": "https://www.metoffice.gov.uk",
-}
 
 
 class MetadataEditSerializer(StrictSerializer):
@@ -52,7 +47,7 @@ class MarketMetadataView(APIView):
         request=MetadataEditSerializer,
         responses={200: MetadataSerializer}
         | problems(400, 401, 404, 413, 415, s403="Only the market's creator and operators may edit its metadata."),
-        examples=[OpenApiExample("Metadata", EXAMPLE)],
+        examples=[OpenApiExample("Metadata", METADATA)],
     )
     def patch(self, request: Request, id: str) -> Response:
         """Changes a market's metadata. For its creator, signed in with that address, and for operators."""
