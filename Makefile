@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 PYTHON_STAMP := .venv/.installed
 NODE_STAMP := indexer/devchain/node_modules/.installed
+CLIENTS_STAMP := tests/clients/node_modules/.installed
 TEST_POSTGRES := $(or $(TEST_POSTGRES_DIR),.data/test-postgres)
 CHECK_POSTGRES := .data/check-postgres
 
@@ -12,12 +13,12 @@ ifneq ($(words $(CURDIR)),1)
 $(error "$(CURDIR)" has a space in it, and the embedded PostgreSQL can't start there: move the folder)
 endif
 
-.PHONY: help install run stop reset test faults bench lint format check
+.PHONY: help install run stop reset test faults fuzz-api bench lint format check
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(PYTHON_STAMP) $(NODE_STAMP) ## set up .venv and the development chain; skips what is there
+install: $(PYTHON_STAMP) $(NODE_STAMP) $(CLIENTS_STAMP) ## set up .venv and the development chain; skips what is there
 
 run: install ## database, chain, bots, indexer and web server together, until Ctrl-C
 	@exec $(VENV_PYTHON) -m aurum.devstack
@@ -39,6 +40,10 @@ test: install ## run the tests; ARGS="-k prices -x" goes to pytest
 faults: install ## simulate failing nodes and crashes; SEEDS=1000 for more than CI does, SEED=47 for one again
 	@SEEDS=$(SEEDS) SEED=$(SEED) $(MAKE) --no-print-directory test \
 	ARGS="$(if $(SEED),tests/faults/test_simulation.py::test_simulation,tests/faults) $(ARGS)"
+
+fuzz-api: CASES ?= 200
+fuzz-api: install ## ask the API what its document allows and forbids; CASES=1000 for an operation, SEED=7 for other ones
+	@CASES=$(CASES) SEED=$(SEED) $(MAKE) --no-print-directory test ARGS="tests/documents/test_fuzz.py $(ARGS)"
 
 # A chain is generated once for each size, and kept in .data/bench. Nothing else should be busy meanwhile.
 bench: LOGS ?= 200000
@@ -75,4 +80,9 @@ $(PYTHON_STAMP): requirements.txt requirements-dev.txt
 $(NODE_STAMP): indexer/devchain/package.json indexer/devchain/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is needed for the development chain: install Node.js 18 or newer" >&2; exit 1; }
 	cd indexer/devchain && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# What the tests of clients run; production has none of it.
+$(CLIENTS_STAMP): tests/clients/package.json tests/clients/package-lock.json
+	cd tests/clients && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

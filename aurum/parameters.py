@@ -18,6 +18,7 @@ from rest_framework import exceptions
 HEX = {20: re.compile(r"0x[0-9a-fA-F]{40}"), 32: re.compile(r"0x[0-9a-fA-F]{64}")}
 DIGITS = re.compile(r"[0-9]{1,80}")
 DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,18})?")
+NO_NUL = "^[^\\u0000]*$"  # in JSON Schema
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -165,7 +166,7 @@ def text(name: str, max_length: int, description: str = "") -> Parameter:
             raise ValueError("Must be valid Unicode.")
         return value
 
-    schema = {"type": "string", "minLength": 1, "maxLength": max_length, "pattern": "^[^\\u0000]*$"}
+    schema = {"type": "string", "minLength": 1, "maxLength": max_length, "pattern": NO_NUL}
     return Parameter(name=name, read=read, schema=schema, description=description)
 
 

@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from aurum.api_description import BY_STATUS, EVERYWHERE
 from aurum.bodies import StrictSerializer
+from aurum.parameters import NO_NUL
 from aurum.problems import CONTENT_TYPE, problem
 
 # What may go wrong, in general; an endpoint's own words come before them.
@@ -111,10 +112,14 @@ class ApiSchema(AutoSchema):
         return False if hasattr(self.view, "listing") else super()._is_list_view(serializer)
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        """What `StrictSerializer` refuses: other fields, and NUL in a text."""
         schema = super()._map_basic_serializer(serializer, direction)
-        return schema | (
-            {"additionalProperties": False} if isinstance(force_instance(serializer), StrictSerializer) else {}
-        )
+        if isinstance(force_instance(serializer), StrictSerializer):
+            schema["additionalProperties"] = False
+            for field in schema["properties"].values():
+                if field.get("type") == "string":
+                    field.setdefault("pattern", NO_NUL)
+        return schema
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         """Beside what the view answers: the problems that its method and path can meet."""

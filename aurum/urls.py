@@ -3,9 +3,9 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from aurum.attempts import limited
+from aurum.documents import DocumentView, PageView
 from aurum.status import IndexerStatusView, StatusView
 
 admin.site.site_url = "/api/docs"
@@ -19,8 +19,8 @@ urlpatterns = [
     path("api/", include("accounts.urls")),
     path("api/status", StatusView.as_view()),
     path("api/indexer/status", IndexerStatusView.as_view()),
-    path("api/schema", SpectacularJSONAPIView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("api/schema", DocumentView.as_view(), name="schema"),
+    path("api/docs", PageView.as_view(url_name="schema")),
 ]
 
 handler400 = "aurum.problems.bad_request"

@@ -8,6 +8,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from django.urls import get_resolver
 
 pytestmark = pytest.mark.django_db
 
@@ -115,9 +116,37 @@ def test_the_page_loads_nothing_from_elsewhere(client: Client) -> None:
     for link in linked:
         url = urlsplit(urljoin("http://testserver/api/docs", link))
         assert url.netloc == "testserver"
-        response = client.get(url.path)
+        response = client.get(link)
         assert response.status_code == 200, link
         assert response.getvalue()
+
+
+def test_the_page_may_run_no_script_but_ours(client: Client) -> None:
+    page = client.get("/api/docs")
+    policy = dict(each.split(" ", 1) for each in page["Content-Security-Policy"].split("; "))
+    assert (policy["default-src"], policy["script-src"], policy["connect-src"]) == ("'none'", "'self'", "'self'")
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", page.text, re.S)
+    assert len(scripts) == 3
+    assert all("src=" in attributes and not text.strip() for attributes, text in scripts)
+    script = client.get("/api/docs?script=")
+    assert script["Content-Type"] == "application/javascript"
+    assert '"/api/schema"' in script.text
+    assert not re.search(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}/""", script.text)
+
+
+def test_every_path_of_the_api_is_in_the_document(schema: dict[str, Any]) -> None:
+    """Generated from the URL map, so that none can be forgotten."""
+    served = {
+        "/" + re.sub(r"<\w+:(\w+)>", r"{\1}", f"{prefix}{inner.pattern}")
+        for outer in get_resolver().url_patterns
+        for prefix, inner in (
+            [(str(outer.pattern), each) for each in outer.url_patterns]
+            if hasattr(outer, "url_patterns")
+            else [("", outer)]
+        )
+    }
+    of_api = {path for path in served if path.startswith("/api/")} - {"/api/schema", "/api/docs"}
+    assert of_api == set(schema["paths"])
 
 
 @pytest.mark.parametrize(("method", "path"), OF_USERS)
