@@ -17,6 +17,7 @@ from markets import amm, feeds, listings
 from markets.pages import Answer
 from markets.quotes import Quote, quote_buy, quote_sell
 from markets.reading import ReadView, market_ids
+from markets.serializers import integers
 from markets.views import MARKET_ID
 
 DEFAULT_SLIPPAGE = Fraction(1, 100)
@@ -139,7 +140,7 @@ class MarketQuote(ReadView):
             raise NoQuote("The market is resolved.")
         if amm_address is None or reserves is None or chain_id is None:
             raise NoQuote("The market has no AMM.")
-        quote = quote_of([int(reserve) for reserve in json.loads(reserves)], int(fee), asked)
+        quote = quote_of(integers(reserves), int(fee), asked)
         transaction = {"to": amm_address, "data": quote.calldata, "value": 0, "chain_id": chain_id}
         body = {"market_id": market_id, "transaction": transaction, "block_number": position.block_number}
         return Answer(position, json.dumps(camelize(QuoteSerializer(body | quoted(quote)).data)))

@@ -6,7 +6,6 @@ The expressions speak of the aliases in listings.py: `m` markets, `d` metadata, 
 
 import json
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -26,9 +25,10 @@ PRICE_SCHEMA: dict[str, Any] = {"type": "number", "examples": [0.65]}
 STATUS = """
     CASE WHEN m.resolved THEN 'resolved' WHEN m.resolution_time <= now.time THEN 'ended' ELSE 'open' END
 """
+# What the market has traded in all, less what it had when the last 24 hours began.
 VOLUME_24H = """
-    coalesce((SELECT sum(collateral_amount) FROM trades
-              WHERE market_id = m.market_id AND block_number > now.day_ago), 0)
+    (m.volume - coalesce((SELECT market_volume FROM trades WHERE market_id = m.market_id AND block_number <= now.day_ago
+                          ORDER BY block_number DESC, log_index DESC LIMIT 1), 0))
 """
 # Complete sets outside the pools: those that exist, less those that the market's AMMs hold.
 OPEN_INTEREST = """
@@ -58,40 +58,48 @@ def shown(schema: dict[str, Any], help_text: str = "") -> serializers.Field:
 # --- exact arithmetic -------------------------------------------------------------------------------------------------
 
 
+def integers(column: str) -> list[int]:
+    """Amounts by outcome, as a column holds them."""
+    return [int(number) for number in json.loads(column)]
+
+
 @lru_cache(maxsize=20_000)  # the same markets are shown again and again
 def prices_json(reserves: str | None) -> str:
     """Each outcome's price at these reserves, as the column holds them."""
-    return json.dumps(feeds.wire_prices([int(reserve) for reserve in json.loads(reserves)]) if reserves else None)
+    return json.dumps(feeds.wire_prices(integers(reserves)) if reserves else None)
 
 
 @lru_cache(maxsize=20_000)
-def _exact_prices(payouts: str | None, reserves: str | None) -> Sequence[Fraction] | None:
-    if payouts:
-        return amm.payout_fractions([int(numerator) for numerator in json.loads(payouts)])
-    return amm.prices([int(reserve) for reserve in json.loads(reserves)]) if reserves else None
+def _weights(payouts: str | None, reserves: str | None) -> tuple[Sequence[int], int]:
+    """What one token of each outcome is worth, as a share of the sum, which is 0 where there is no price."""
+    written = payouts or reserves
+    numbers = integers(written) if written else []
+    weights = numbers if payouts or not numbers else amm.weights(numbers)
+    return weights, sum(weights)
 
 
 def holding_price_json(payouts: str | None, reserves: str | None, outcome: str) -> str:
     """What one token of an outcome is worth: the AMM's price, or the payout once the market is resolved."""
-    prices = _exact_prices(payouts, reserves)
-    return repr(feeds.wire_price(prices[int(outcome)])) if prices else "null"
+    weights, total = _weights(payouts, reserves)
+    return repr(weights[int(outcome)] / total) if total else "null"
 
 
 def holding_value_json(payouts: str | None, reserves: str | None, outcome: str, amount: str) -> str:
     """What a holding is worth, in base units of collateral, rounded down."""
-    prices = _exact_prices(payouts, reserves)
-    return f'"{int(int(amount) * prices[int(outcome)])}"' if prices else "null"
+    weights, total = _weights(payouts, reserves)
+    return f'"{int(amount) * weights[int(outcome)] // total}"' if total else "null"
 
 
 def average_cost_json(cost: str, amount: str) -> str:
     """What one token has cost, in collateral per outcome token; null where none is held."""
-    return json.dumps(int(cost) / int(amount) if int(amount) else None)
+    held = int(amount)
+    return repr(int(cost) / held) if held else "null"
 
 
 def unrealized_pnl_json(payouts: str | None, reserves: str | None, outcome: str, amount: str, cost: str) -> str:
     """What a holding is worth above what it has cost; null without a price."""
-    prices = _exact_prices(payouts, reserves)
-    return f'"{int(int(amount) * prices[int(outcome)]) - int(cost)}"' if prices else "null"
+    weights, total = _weights(payouts, reserves)
+    return f'"{int(amount) * weights[int(outcome)] // total - int(cost)}"' if total else "null"
 
 
 def trade_price_json(collateral_amount: str | None, amount: str) -> str:

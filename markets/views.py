@@ -9,9 +9,9 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from aurum.parameters import Parameter, by_name, choice, read_parameters
-from markets import leaderboard, listings, portfolio, serializers
+from markets import as_of, leaderboard, listings, portfolio, serializers
 from markets.pages import Answer, first_collateral
-from markets.reading import ListView, ObjectView, ReadView, address_of, market_ids
+from markets.reading import ListView, ReadView, address_of, market_ids
 
 MARKET_ID = OpenApiParameter("id", OpenApiTypes.STR, "path", description="The market's UUID, or its 0x… marketId.")
 ADDRESS = OpenApiParameter("address", OpenApiTypes.STR, "path", description="0x and 40 hexadecimal digits, any case.")
@@ -23,19 +23,21 @@ class MarketList(ListView):
     listing = listings.markets
 
 
-@extend_schema(parameters=[MARKET_ID])
-class MarketDetail(ObjectView):
+@extend_schema(parameters=[MARKET_ID], responses=as_of.MarketAsOfSerializer)
+class MarketDetail(as_of.AsOfView):
     """One market."""
 
     rows = listings.market
+    rows_then = as_of.market_then
     path_values = staticmethod(market_ids)
 
 
 @extend_schema(parameters=[MARKET_ID])
-class MarketPrices(ObjectView):
+class MarketPrices(as_of.AsOfView):
     """A market's current prices, and the reserves that they follow from."""
 
     rows = listings.market_prices
+    rows_then = as_of.market_prices_then
     path_values = staticmethod(market_ids)
 
 

@@ -1,5 +1,8 @@
 """Search of markets, by REST; and that it reads indexes."""
 
+import copy
+import uuid
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -134,8 +137,16 @@ def test_a_search_pages_with_other_filters_and_orders(client: Client) -> None:
 
 def test_words_are_found_by_index(asked: dict[str, str]) -> None:
     """And the questions' texts are looked through only where there is no such word."""
+    [market] = Market.objects.filter(question=QUESTIONS["rain"])
+    others = []
+    for number in range(2_000):
+        market.id, market.market_id = uuid.uuid4(), factories.hex_id("other", number)
+        market.question, market.amm_address = f"Number {number}?", factories.address("amm", -number)
+        others.append(copy.copy(market))
+    Market.objects.bulk_create(others)
+    MarketMetadata.objects.bulk_create(MarketMetadata(market=other, category=f"c{other.id}") for other in others)
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("ANALYZE markets, market_metadata")
         statement = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT FROM markets m WHERE {FOUND}"
         cursor.execute(statement, {"search": read_search("rain")})
         plan = "\n".join(row[0] for row in cursor.fetchall())
