@@ -26,7 +26,7 @@ COLLATERAL = hex_word("collateralToken", 20, "What amounts are in: those of diff
 def _both_ways(**columns: tuple[str, str]) -> dict[str, tuple[Key, ...]]:
     """Each column as an ordering of markets, and with `-` the other way round."""
     return {
-        sign + name: (Key(sql, kind, descending=bool(sign)), Key("m.id", "uuid"))
+        sign + name: (Key(sql, kind, descending=bool(sign)), Key("m.id", "uuid", descending=bool(sign)))
         for name, (sql, kind) in columns.items()
         for sign in ("-", "")
     }
@@ -75,7 +75,7 @@ holders = Listing(
     where="p.market_id = now.parent AND p.amount > 0",
     parent=MARKET_ID,
     filters=(Filter(OUTCOME, "p.outcome_index = %(outcome)s"),),
-    orders={"largest": (Key("p.amount", "numeric", descending=True), Key("p.id", "uuid"))},
+    orders={"largest": (Key("p.amount", "numeric", descending=True), Key("p.id", "uuid", descending=True))},
 )
 trades = Listing(
     serializer=serializers.TradeSerializer,
@@ -97,7 +97,7 @@ user_positions = Listing(
         Filter(MARKET, "p.market_id = %(market)s"),
         Filter(choice("status", serializers.POSITION_STATUSES), "(p.amount > 0) = (%(status)s = 'open')"),
     ),
-    orders={"latest": (Key("p.updated_at", "timestamptz", descending=True), Key("p.id", "uuid"))},
+    orders={"latest": (Key("p.updated_at", "timestamptz", descending=True), Key("p.id", "uuid", descending=True))},
 )
 user_history = Listing(
     serializer=serializers.HistorySerializer,

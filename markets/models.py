@@ -107,7 +107,11 @@ class Market(models.Model):
     class Meta:
         db_table = "markets"
         indexes = [
-            models.Index(fields=["-created_at", "id"], name="markets_newest"),
+            models.Index(fields=["created_at", "id"], name="markets_by_creation"),
+            models.Index(fields=["volume", "id"], name="markets_by_volume"),
+            models.Index(fields=["liquidity", "id"], name="markets_by_liquidity"),
+            models.Index(fields=["trader_count", "id"], name="markets_by_traders"),
+            models.Index(fields=["resolution_time", "id"], name="markets_by_end"),
             models.Index(fields=["resolved", "resolution_time"], name="markets_status"),
             GinIndex(SearchVector(Left("question", SEARCHED_QUESTION), config="simple"), name="markets_words"),
         ]
@@ -192,8 +196,8 @@ class Position(models.Model):
     class Meta:
         db_table = "positions"
         indexes = [
-            models.Index(fields=["market", "-amount", "id"], name="positions_largest"),
-            models.Index(fields=["user_address", "-updated_at", "id"], name="positions_of_user"),
+            models.Index(fields=["market", "amount", "id"], name="positions_by_amount"),
+            models.Index(fields=["user_address", "updated_at", "id"], name="positions_by_user"),
         ]
 
     def __str__(self) -> str:
@@ -216,6 +220,7 @@ class Trade(Emitted):
     amount = Uint256Field(help_text="Outcome tokens.")
     collateral_amount = Uint256Field()
     fee_amount = Uint256Field()
+    market_volume = TotalField(default=0, help_text="The market's volume up to this trade, with it.")
 
     class Meta:
         db_table = "trades"

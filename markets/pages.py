@@ -108,7 +108,7 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing(Rows):
-    """A list in pages. Each ordering ends with what tells all rows apart; the first is the default."""
+    """A list in pages. An ordering has one direction and ends with what tells rows apart; the first is the default."""
 
     filters: Sequence[Filter] = ()
     orders: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)
@@ -165,21 +165,10 @@ def _page_statement(listing: Listing, asked: tuple[str, ...], order: str, backwa
 
 
 def _beyond(keys: Sequence[Key]) -> str:
-    """Rows behind the cursor. The bound on the first column alone is what lets an index start there."""
-    if len({key.descending for key in keys}) == 1:
-        sign = "<" if keys[0].descending else ">"
-        columns, values = (
-            ", ".join(texts)
-            for texts in ([key.sql for key in keys], [_value(number, key) for number, key in enumerate(keys)])
-        )
-        return f"({columns}) {sign} ({values})"
-    beyond, equal = [], ""
-    for number, key in enumerate(keys):
-        sign = "<" if key.descending else ">"
-        beyond.append(f"({equal}{key.sql} {sign} {_value(number, key)})")
-        equal += f"{key.sql} = {_value(number, key)} AND "
-    first = f"{keys[0].sql} {'<=' if keys[0].descending else '>='} {_value(0, keys[0])}"
-    return f"{first} AND ({' OR '.join(beyond)})"
+    """Rows behind the cursor. All keys have one direction: one comparison of rows, at which an index starts."""
+    columns = ", ".join(key.sql for key in keys)
+    values = ", ".join(_value(number, key) for number, key in enumerate(keys))
+    return f"({columns}) {'<' if keys[0].descending else '>'} ({values})"
 
 
 def _value(number: int, key: Key) -> str:

@@ -110,6 +110,7 @@ class Trade(Emitted, gc=False):
     amount: int
     collateral_amount: int
     fee_amount: int
+    market_volume: int
 
 
 @table_of(models.PricePoint)

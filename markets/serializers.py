@@ -6,7 +6,6 @@ The expressions speak of the aliases in listings.py: `m` markets, `d` metadata, 
 
 import json
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -23,12 +22,27 @@ STATUSES = ("open", "ended", "resolved")
 POSITION_STATUSES = ("open", "closed")
 PRICES_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "examples": [[0.65, 0.35]]}
 PRICE_SCHEMA: dict[str, Any] = {"type": "number", "examples": [0.65]}
+# Where the market's question stands: oracle/lifecycle.py, state_at. Imports run the other way, so a test compares them.
+ORACLE_STATES = ("registered", "proposed", "committing", "revealing", "resolvable", "resolved", "voided")
+ORACLE_STATE = """
+    (SELECT CASE
+         WHEN q.voided_at IS NOT NULL THEN 'voided'
+         WHEN q.resolved_at IS NOT NULL THEN 'resolved'
+         WHEN q.proposed_at < now.time - interval '7 days' THEN 'registered'
+         WHEN q.disputed_at > now.time - interval '24 hours' THEN 'committing'
+         WHEN q.disputed_at > now.time - interval '48 hours' THEN 'revealing'
+         WHEN q.disputed_at IS NOT NULL OR q.expires_at <= now.time THEN 'resolvable'
+         WHEN q.expires_at IS NOT NULL THEN 'proposed'
+         ELSE 'registered'
+     END FROM oracle_questions q WHERE q.question_id = m.question_id)
+"""
 STATUS = """
     CASE WHEN m.resolved THEN 'resolved' WHEN m.resolution_time <= now.time THEN 'ended' ELSE 'open' END
 """
+# What the market has traded in all, less what it had when the last 24 hours began.
 VOLUME_24H = """
-    coalesce((SELECT sum(collateral_amount) FROM trades
-              WHERE market_id = m.market_id AND block_number > now.day_ago), 0)
+    (m.volume - coalesce((SELECT market_volume FROM trades WHERE market_id = m.market_id AND block_number <= now.day_ago
+                          ORDER BY block_number DESC, log_index DESC LIMIT 1), 0))
 """
 # Complete sets outside the pools: those that exist, less those that the market's AMMs hold.
 OPEN_INTEREST = """
@@ -70,33 +84,36 @@ def prices_json(reserves: str | None) -> str:
 
 
 @lru_cache(maxsize=20_000)
-def _exact_prices(payouts: str | None, reserves: str | None) -> Sequence[Fraction] | None:
-    if payouts:
-        return amm.payout_fractions(integers(payouts))
-    return amm.prices(integers(reserves)) if reserves else None
+def _weights(payouts: str | None, reserves: str | None) -> tuple[Sequence[int], int]:
+    """What one token of each outcome is worth, as a share of the sum, which is 0 where there is no price."""
+    written = payouts or reserves
+    numbers = integers(written) if written else []
+    weights = numbers if payouts or not numbers else amm.weights(numbers)
+    return weights, sum(weights)
 
 
 def holding_price_json(payouts: str | None, reserves: str | None, outcome: str) -> str:
     """What one token of an outcome is worth: the AMM's price, or the payout once the market is resolved."""
-    prices = _exact_prices(payouts, reserves)
-    return repr(feeds.wire_price(prices[int(outcome)])) if prices else "null"
+    weights, total = _weights(payouts, reserves)
+    return repr(weights[int(outcome)] / total) if total else "null"
 
 
 def holding_value_json(payouts: str | None, reserves: str | None, outcome: str, amount: str) -> str:
     """What a holding is worth, in base units of collateral, rounded down."""
-    prices = _exact_prices(payouts, reserves)
-    return f'"{int(int(amount) * prices[int(outcome)])}"' if prices else "null"
+    weights, total = _weights(payouts, reserves)
+    return f'"{int(amount) * weights[int(outcome)] // total}"' if total else "null"
 
 
 def average_cost_json(cost: str, amount: str) -> str:
     """What one token has cost, in collateral per outcome token; null where none is held."""
-    return json.dumps(int(cost) / int(amount) if int(amount) else None)
+    held = int(amount)
+    return repr(int(cost) / held) if held else "null"
 
 
 def unrealized_pnl_json(payouts: str | None, reserves: str | None, outcome: str, amount: str, cost: str) -> str:
     """What a holding is worth above what it has cost; null without a price."""
-    prices = _exact_prices(payouts, reserves)
-    return f'"{int(int(amount) * prices[int(outcome)]) - int(cost)}"' if prices else "null"
+    weights, total = _weights(payouts, reserves)
+    return f'"{int(amount) * weights[int(outcome)] // total - int(cost)}"' if total else "null"
 
 
 def trade_price_json(collateral_amount: str | None, amount: str) -> str:
@@ -137,6 +154,9 @@ class MarketSerializer(serializers.Serializer):
     status = sqljson.Word(STATUS, choices=STATUSES)
     resolved = sqljson.Flag("m.resolved")
     payouts = sqljson.Amounts("m.payouts", null=True, help_text="Numerators; an outcome pays its share of their sum.")
+    oracle_state = sqljson.Word(
+        ORACLE_STATE, choices=ORACLE_STATES, null=True, help_text="Of its question; null where the oracle has none."
+    )
     prices = sqljson.Computed(prices_json, ["m.reserves"], PRICES_SCHEMA, null=True)
     reserves = sqljson.Amounts("m.reserves", null=True)
     volume = sqljson.Amount("m.volume")

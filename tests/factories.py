@@ -268,7 +268,8 @@ def make_trade(market: Market, **overrides: Any) -> Trade:
     } | emitted(**overrides)
     make_block(block_number=columns["block_number"], timestamp=columns["timestamp"])
     identity = event_row_id("trade", columns)
-    trade = Trade.objects.create(id=identity, market=market, **columns)
+    market_volume = market.volume + columns["collateral_amount"]
+    trade = Trade.objects.create(id=identity, market=market, **{"market_volume": market_volume} | columns)
     trader, new = MarketTrader.objects.get_or_create(
         id=row_id("market_trader", market.market_id, trade.trader),
         defaults={"market": market, "address": trade.trader},

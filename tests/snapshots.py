@@ -12,7 +12,7 @@ LEFT_OUT = {
     "outbox": {"created_at", "id"},
     "checkpoint": {"safe_block", "finalized_block", "published_block"},
 }
-NOT_DATA = {"indexer_status", "leader", "undo_images", "repair_requests", "rankings", "ranked_users"}
+NOT_DATA = {"indexer_status", "leader", "undo_images", "repair_requests", "rankings", "ranked_users", "revision"}
 # What subscribers were told: after a reorganisation that is more than the chain that is left says.
 FEED = {"outbox", "channels"}
 

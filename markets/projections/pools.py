@@ -60,6 +60,11 @@ def _trade(
     amm = announced_amm(book, at)
     market = known_market(book, amm.market_id)
     bounded(outcome + 1, len(market.outcomes), "outcomes")
+    book.change(market)
+    market.volume += collateral_amount
+    market.trading_fees += fee_amount
+    market.trade_count += 1
+    market.updated_at = at.timestamp
     trade = book.append(
         Trade(
             id=event_row_id("trade", at.block_number, at.log_index, at.transaction_hash),
@@ -71,14 +76,10 @@ def _trade(
             amount=amount,
             collateral_amount=collateral_amount,
             fee_amount=fee_amount,
+            market_volume=market.volume,
             **at.emitted(),
         )
     )
-    book.change(market)
-    market.volume += collateral_amount
-    market.trading_fees += fee_amount
-    market.trade_count += 1
-    market.updated_at = at.timestamp
     _count_trader(book, market, trader, collateral_amount)
     realized_pnl, cost_change = _settle(book, at, trade)
     remember(

@@ -241,7 +241,7 @@ def test_a_page_of_200_costs_a_few_queries(client: Client, django_assert_num_que
         question = factories.make_question(disputed_at=START)
         factories.make_vote(question)
         factories.make_market(question_id=question.question_id, reserves=None)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         rows = get(client, PATH, limit=200)["results"]
     assert len(rows) == 200
     assert all(len(row["votes"]) == len(row["timeline"]) == 1 and row["marketId"] for row in rows)

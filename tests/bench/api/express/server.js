@@ -35,8 +35,8 @@ const market = (m, now) => ({
 
 const MARKETS = `
   SELECT m.*, d.category, d.description, d.image_url, d.resolution_source, k.symbol, k.decimals,
-    coalesce((SELECT sum(collateral_amount) FROM trades
-              WHERE market_id = m.market_id AND timestamp > $1::timestamptz - interval '24 hours'), 0) AS volume_24h,
+    m.volume - coalesce((SELECT market_volume FROM trades WHERE market_id = m.market_id AND block_number <= $1
+      ORDER BY block_number DESC, log_index DESC LIMIT 1), 0) AS volume_24h,
     greatest(0, coalesce((SELECT min(supply) FROM outcome_tokens WHERE market_id = m.market_id), 0)
       - coalesce((SELECT sum((SELECT min(reserve::numeric) FROM jsonb_array_elements_text(a.reserves) reserve))
                   FROM amms a WHERE a.market_id = m.market_id), 0)) AS open_interest
@@ -65,7 +65,10 @@ const answer = (read) => async (request, response, next) => {
 
 app.get('/api/markets', answer(async () => {
   const now = await checkpoint();
-  return page((await pool.query(MARKETS, [now.block_timestamp])).rows, now, market);
+  const { rows: [dayAgo] } = await pool.query(
+    `SELECT number FROM indexed_blocks WHERE timestamp <= $1::timestamptz - interval '24 hours'
+     ORDER BY timestamp DESC, number DESC LIMIT 1`, [now.block_timestamp]);
+  return page((await pool.query(MARKETS, [dayAgo ? dayAgo.number : -1])).rows, now, market);
 }));
 
 app.get('/api/markets/:id/trades', answer(async (request) => {
@@ -82,10 +85,13 @@ app.get('/api/markets/:id/trades', answer(async (request) => {
 
 const position = (p) => {
   const price = p.reserves ? priceList(p.reserves)[p.outcome_index] : null;
+  const value = price === null ? null : Math.floor(Number(p.amount) * price);
   return {
     id: p.id, userAddress: p.user_address, marketId: p.market_id, outcomeIndex: p.outcome_index,
     outcome: p.outcomes[p.outcome_index], amount: p.amount, isAmm: p.is_amm, currentPrice: price,
-    value: price === null ? null : String(Math.floor(Number(p.amount) * price)), status: p.amount === '0' ? 'closed' : 'open',
+    value: value === null ? null : String(value), averageCost: p.amount === '0' ? null : Number(p.cost) / Number(p.amount),
+    cost: p.cost, realizedPnl: p.realized_pnl, unrealizedPnl: value === null ? null : String(value - Number(p.cost)),
+    untrackedAmount: p.untracked_amount, status: p.amount === '0' ? 'closed' : 'open',
     createdAt: time(p.created_at), updatedAt: time(p.updated_at),
   };
 };
@@ -106,7 +112,7 @@ app.get('/api/users/:address/history', answer(async (request) => {
   return page(rows, now, (h) => ({
     id: h.id, type: h.type, marketId: h.market_id, outcome: h.outcome, amount: h.amount, collateralAmount: h.collateral_amount,
     outcomeAmounts: h.outcome_amounts, price: h.collateral_amount ? Number(h.collateral_amount) / Number(h.amount) : null,
-    counterparty: h.counterparty, finality: finality(h.block_number, now), blockNumber: Number(h.block_number),
+    counterparty: h.counterparty, realizedPnl: h.realized_pnl, costChange: h.cost_change, finality: finality(h.block_number, now), blockNumber: Number(h.block_number),
     transactionHash: h.transaction_hash, logIndex: h.log_index, timestamp: time(h.timestamp),
   }));
 }));
