@@ -6,6 +6,8 @@ from accounts.messages import LONGEST_MESSAGE
 from accounts.tokens import LONGEST_TOKEN
 from aurum import sqljson
 from aurum.bodies import StrictSerializer
+from aurum.schema import example_of
+from markets.examples import MARKET
 from markets.serializers import MarketSerializer
 
 LONGEST_SIGNATURE = 16_384  # characters; that of a wallet which is not deployed yet holds how to deploy it
@@ -19,7 +21,7 @@ class NonceSerializer(serializers.Serializer):
 class SignedMessageSerializer(StrictSerializer):
     """A Sign-In with Ethereum message (EIP-4361) as it was signed, and the signature."""
 
-    message = serializers.CharField(max_length=LONGEST_MESSAGE, trim_whitespace=False)
+    message = serializers.CharField(min_length=1, max_length=LONGEST_MESSAGE, trim_whitespace=False)
     signature = serializers.RegexField(
         r"\A0x(?:[0-9a-fA-F]{2})*\Z",
         max_length=LONGEST_SIGNATURE,
@@ -29,7 +31,9 @@ class SignedMessageSerializer(StrictSerializer):
 
 
 class RefreshTokenSerializer(StrictSerializer):
-    refresh = serializers.CharField(max_length=LONGEST_TOKEN)
+    """A refresh token as `verify` or `refresh` gave it."""
+
+    refresh = serializers.CharField(min_length=1, max_length=LONGEST_TOKEN, trim_whitespace=False)
 
 
 class TokensSerializer(serializers.Serializer):
@@ -53,6 +57,7 @@ class MeSerializer(serializers.Serializer):
     session_expires_at = serializers.DateTimeField(allow_null=True, help_text="Null with a session cookie.")
 
 
+@example_of("A market", MARKET | {"addedAt": "2026-02-01T09:00:00Z"})
 class WatchedMarketSerializer(MarketSerializer):
     """A market as everywhere, and since when it is watched."""
 

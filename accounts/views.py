@@ -7,8 +7,7 @@ from typing import Any
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import exceptions
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
@@ -18,13 +17,12 @@ from rest_framework_simplejwt.tokens import RefreshToken
 
 from accounts import listings, messages, serializers, sign_in, tokens, wallets, watchlist
 from accounts.models import ApiSession, WatchedMarket
-from aurum.parameters import HEX, Parameter, read_parameters
+from aurum.parameters import HEX, MARKET_ID, Parameter, read_parameters
 from aurum.schema import page_of, problems
 from markets.models import Market
 from markets.reading import by_id
 
 ADDRESS_FORM = re.compile(r"0x[0-9a-f]{40}")
-MARKET_ID = OpenApiParameter("id", OpenApiTypes.STR, "path", description="The market's UUID, or its 0x… marketId.")
 LOGGED_OUT = "signed out"
 
 EXAMPLE_NONCE = OpenApiExample(
@@ -221,7 +219,6 @@ class WatchlistView(PrivateMixin, APIView):
 
     @extend_schema(
         responses={200: page_of(serializers.WatchedMarketSerializer)} | problems(400, 401),
-        examples=[OpenApiExample("Nothing is watched", {"results": [], "next": None, "previous": None})],
     )
     def get(self, request: Request) -> HttpResponse:
         position, body = self.listing.page(request._request, {"user": request.user.pk})

@@ -5,11 +5,19 @@ from typing import Any
 
 from djangorestframework_camel_case.util import camelize
 from rest_framework import exceptions, serializers
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.settings import api_settings
 
 LARGEST_BODY = 128 * 1024  # bytes: the longest description, with each character escaped
 MOST_UNKNOWN = 10  # that an answer names
+
+
+class JsonForAll(DefaultContentNegotiation):
+    """JSON, whatever the client would rather have: there is nothing else, and 406 would help nobody."""
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
 
 
 class BodyTooLarge(exceptions.APIException):

@@ -18,6 +18,7 @@ from rest_framework import exceptions
 HEX = {20: re.compile(r"0x[0-9a-fA-F]{40}"), 32: re.compile(r"0x[0-9a-fA-F]{64}")}
 DIGITS = re.compile(r"[0-9]{1,80}")
 DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,18})?")
+UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,18 @@ def read_parameters(query: QueryDict, known: Mapping[str, Parameter]) -> dict[st
     if errors:
         raise exceptions.ValidationError(errors)
     return values
+
+
+def in_path(name: str, pattern: str, description: str, example: str) -> OpenApiParameter:
+    """A part of a path, which its view reads itself."""
+    schema = {"type": "string", "pattern": f"^({pattern})$", "examples": [example]}
+    return OpenApiParameter(name, schema, OpenApiParameter.PATH, description=description)
+
+
+EITHER_ID = f"{UUID_FORM.pattern}|{HEX[32].pattern}"
+MARKET_ID = in_path("id", EITHER_ID, "The market's UUID, or its 0x… marketId.", "0x" + "ab" * 32)
+QUESTION_ID = in_path("id", EITHER_ID, "The question's UUID, or its 0x… questionId.", "0x" + "cd" * 32)
+ADDRESS = in_path("address", HEX[20].pattern, "0x and 40 hexadecimal digits, in any case.", "0x" + "1a" * 20)
 
 
 def by_name(*parameters: Parameter) -> dict[str, Parameter]:
@@ -152,7 +165,7 @@ def text(name: str, max_length: int, description: str = "") -> Parameter:
             raise ValueError("Must be valid Unicode.")
         return value
 
-    schema = {"type": "string", "minLength": 1, "maxLength": max_length}
+    schema = {"type": "string", "minLength": 1, "maxLength": max_length, "pattern": "^[^\\u0000]*$"}
     return Parameter(name=name, read=read, schema=schema, description=description)
 
 

@@ -3,10 +3,14 @@
 from functools import cache
 from typing import Any
 
+from drf_spectacular.drainage import get_override
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, inline_serializer
+from drf_spectacular.plumbing import force_instance
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_serializer, inline_serializer
 from rest_framework import serializers
 
+from aurum.api_description import BY_STATUS, EVERYWHERE
+from aurum.bodies import StrictSerializer
 from aurum.problems import CONTENT_TYPE, problem
 
 # What may go wrong, in general; an endpoint's own words come before them.
@@ -20,6 +24,18 @@ WHY: dict[int, str] = {
     415: "The body must be application/json.",
     429: "Too many requests; Retry-After says for how many seconds.",
     503: "Something that we need does not answer; try again in a moment.",
+}
+
+
+# Of paths whose first word is not their tag.
+TAGS = {
+    "prices": "prices",
+    "quote": "prices",
+    "leaderboard": "users",
+    "auth": "accounts",
+    "me": "accounts",
+    "metadata": "accounts",
+    "indexer": "status",
 }
 
 
@@ -47,10 +63,15 @@ def _problem(status: int, detail: str) -> OpenApiResponse:
     return OpenApiResponse(ProblemSerializer, detail, [OpenApiExample(str(status), body, response_only=True)])
 
 
+def example_of(name: str, value: Any) -> Any:
+    """Decorates a serializer with an example of what it answers, which stands at every endpoint that does."""
+    return extend_schema_serializer(examples=[OpenApiExample(name, value, response_only=True)])
+
+
 @cache
 def page_of(serializer: type[serializers.Serializer]) -> serializers.Serializer:
     """A page of rows."""
-    return inline_serializer(
+    page = inline_serializer(
         name=f"Paginated{serializer.__name__.removesuffix('Serializer')}List",
         fields={
             "results": serializer(many=True),
@@ -58,6 +79,9 @@ def page_of(serializer: type[serializers.Serializer]) -> serializers.Serializer:
             "previous": serializers.URLField(allow_null=True),
         },
     )
+    rows = [example.value for example in get_override(serializer, "examples", [])]
+    example_of("A page", {"results": rows, "next": None, "previous": None})(type(page))
+    return page
 
 
 class ApiSchema(AutoSchema):
@@ -67,6 +91,10 @@ class ApiSchema(AutoSchema):
         """The view's name, which is one of a kind; and the method, where it writes."""
         name = type(self.view).__name__.removesuffix("View")
         return name[0].lower() + name[1:] + ("" if self.method == "GET" else self.method.capitalize())
+
+    def get_tags(self) -> list[str]:
+        words = self.path.split("/")[2:]
+        return [next((TAGS[word] for word in words if word in TAGS), words[0])]
 
     def get_override_parameters(self) -> list[Any]:
         parameters = getattr(self.view, "parameters", None) if self.method == "GET" else None
@@ -82,14 +110,39 @@ class ApiSchema(AutoSchema):
     def _is_list_view(self, serializer: Any = None) -> bool:
         return False if hasattr(self.view, "listing") else super()._is_list_view(serializer)
 
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        schema = super()._map_basic_serializer(serializer, direction)
+        return schema | (
+            {"additionalProperties": False} if isinstance(force_instance(serializer), StrictSerializer) else {}
+        )
+
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         """Beside what the view answers: the problems that its method and path can meet."""
         bodies = super()._get_response_bodies(direction)
-        for status in self._problems():
+        if self._has_etag():
+            bodies["304"] = {"description": "Nothing has changed since the answer whose ETag is in If-None-Match."}
+        for status in map(str, self._problems()):
             if status not in bodies:
                 response = _problem(int(status), WHY[int(status)])
                 bodies[status] = self._get_response_for_code(response, status, [CONTENT_TYPE], direction)
-        return bodies
+        for status, body in bodies.items():
+            body["description"] = body["description"] or ("Done." if status == "204" else "What was asked for.")
+            body["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in self._headers(status)}
+        return dict(sorted(bodies.items()))
 
-    def _problems(self) -> list[str]:
-        return ["400", *(["404"] if "{" in self.path else []), "429", "503"]
+    def _problems(self) -> list[int]:
+        """A token that is no good is refused everywhere, and a session's writes without a CSRF token."""
+        tokens, writes = bool(self.view.get_authenticators()), self.method != "GET"
+        asked = {404: "{" in self.path, 401: tokens, 403: tokens and writes}
+        asked |= dict.fromkeys((413, 415), writes and self.get_request_serializer() is not None)
+        return [400, 429, 503, *(status for status, may_be in asked.items() if may_be)]
+
+    def _reads_chain(self) -> bool:
+        return self.method == "GET" and not self.path.startswith("/api/me")
+
+    def _has_etag(self) -> bool:
+        return self._reads_chain() and getattr(self.view, "versioned", True)
+
+    def _headers(self, status: str) -> list[str]:
+        stands = ["X-Indexed-Block", *(["ETag"] if self._has_etag() else [])] if self._reads_chain() else []
+        return [*EVERYWHERE, *BY_STATUS.get(status, ()), *(stands if status in ("200", "304") else [])]

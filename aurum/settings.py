@@ -12,7 +12,7 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from aurum import embedded_postgres, environment
+from aurum import api_description, embedded_postgres, environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = BASE_DIR / ".data"
@@ -229,6 +229,7 @@ USE_TZ = True
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["djangorestframework_camel_case.render.CamelCaseJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["aurum.bodies.BoundedJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "aurum.bodies.JsonForAll",
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
@@ -255,13 +256,16 @@ SIMPLE_JWT = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Aurum API",
-    "DESCRIPTION": "Markets, positions, prices, history and oracle questions, read from the chain.",
+    "DESCRIPTION": api_description.DESCRIPTION,
+    "TAGS": api_description.TAGS,
+    "APPEND_COMPONENTS": api_description.COMPONENTS,
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "CAMELIZE_NAMES": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {"MarketStatusEnum": "markets.serializers.STATUSES"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

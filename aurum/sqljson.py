@@ -131,7 +131,7 @@ class Nested(Column):
         super().__init__(sql, null=bool(sql), **kwargs)
 
     def described(self) -> Any:
-        return self.serializer(allow_null=self.allow_null, read_only=True)
+        return self.serializer(read_only=True)
 
     def template(self) -> tuple[str, list[str]]:
         columns = row_of(self.serializer)

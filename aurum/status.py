@@ -12,9 +12,65 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from aurum.schema import example_of
 from indexer.status import read_status
 from markets.models import Market, Trade
 from markets.reading import ChainReadMixin
+
+INDEXER: dict[str, Any] = {
+    "state": "running",
+    "stopReason": None,
+    "chainId": 8453,
+    "headBlock": 12345679,
+    "indexedBlock": 12345678,
+    "indexedBlockHash": "0x" + "b1" * 32,
+    "indexedAt": "2026-01-31T12:34:58Z",
+    "safeBlock": 12345646,
+    "finalizedBlock": 12345614,
+    "lagBlocks": 1,
+    "lagSeconds": 2,
+    "events": 512345,
+    "failedEvents": 0,
+    "reorganisations": 1,
+    "lastReorganisationAt": "2026-01-30T01:02:03Z",
+    "lastReorganisationDepth": 1,
+    "lastError": None,
+    "lastErrorAt": None,
+    "heartbeatAt": "2026-01-31T12:35:00Z",
+    "endpoints": [
+        {
+            "host": "rpc.example",
+            "healthy": True,
+            "quarantinedUntil": None,
+            "quarantines": 0,
+            "failures": 0,
+            "lastError": "",
+            "latencyMs": 12,
+        }
+    ],
+    "sinceStart": {
+        "startedAt": "2026-01-31T00:00:00Z",
+        "blocks": 22649,
+        "events": 1234,
+        "failedEvents": 0,
+        "blocksPerSecond": 0.5,
+        "eventsPerSecond": 0.25,
+        "reorganisations": 0,
+        "phaseSeconds": {"fetch": 4.5, "decode": 0.5, "apply": 1.25, "write": 2.25},
+        "rpcRequests": [{"endpoint": "rpc.example", "method": "eth_getLogs", "outcome": "ok", "count": 22649}],
+    },
+}
+STATUS = {
+    "status": "operational",
+    "version": settings.VERSION,
+    "environment": "production",
+    "versions": {"python": "3.12.4", "django": "5.2.19", "postgresql": "16.3"},
+    "chainId": 8453,
+    "contracts": {"MarketFactory": "0x" + "fa" * 20, "AurumOracle": "0x" + "0a" * 20},
+    "markets": 120,
+    "trades": 34567,
+    "indexer": INDEXER,
+}
 
 
 class EndpointSerializer(serializers.Serializer):
@@ -61,6 +117,7 @@ class SinceStartSerializer(serializers.Serializer):
     rpc_requests = RpcRequestsSerializer(many=True)
 
 
+@example_of("Following the chain", INDEXER)
 class IndexerStatusSerializer(serializers.Serializer):
     """How far the indexer is. Lag is in blocks, and in seconds of chain time."""
 
@@ -87,6 +144,7 @@ class IndexerStatusSerializer(serializers.Serializer):
     since_start = SinceStartSerializer(allow_null=True)
 
 
+@example_of("In order", STATUS)
 class StatusSerializer(serializers.Serializer):
     """The API, what it serves, and the indexer behind it."""
 

@@ -7,15 +7,18 @@ written when it is whole: none of ours is a stream.
 import asyncio
 import contextvars
 import io
+import json
 import sys
+import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from aurum.problems import CONTENT_TYPE, problem
+
 # Each holds a connection to the database, see DATABASES["reads"].
 THREADS = 8
 MAX_BODY = 2**20  # bytes of a request: the largest is an operator's file
-TOO_LARGE = b'{"type":"about:blank","title":"Request Entity Too Large","status":413,"detail":"The body is too large."}'
 
 Environ = dict[str, Any]
 
@@ -50,7 +53,7 @@ class WsgiBridge:
                 return None
             body += message.get("body", b"")
             if len(body) > MAX_BODY:
-                return Answered(413, [(b"content-type", b"application/problem+json")], TOO_LARGE)
+                return _too_large()
             if not message.get("more_body"):
                 break
         context = contextvars.copy_context()
@@ -74,6 +77,14 @@ class WsgiBridge:
         status, headers = started
         encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return Answered(int(status[:3]), encoded, body)
+
+
+def _too_large() -> Answered:
+    """Before Django, which would have given the request its id."""
+    request_id = uuid.uuid4().hex
+    body = problem(413, "The body is too large.") | {"requestId": request_id}
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"x-request-id", request_id.encode())]
+    return Answered(413, headers, json.dumps(body).encode())
 
 
 def environ_of(scope: Any, body: bytes) -> Environ:

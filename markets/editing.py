@@ -4,8 +4,7 @@ from typing import Any
 
 from django.core.validators import URLValidator
 from django.shortcuts import get_object_or_404
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import exceptions, serializers
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -13,20 +12,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from aurum.bodies import StrictSerializer
-from aurum.parameters import read_parameters
+from aurum.parameters import MARKET_ID, read_parameters
 from aurum.schema import problems
+from markets.examples import METADATA
 from markets.metadata import FIELDS, edit
 from markets.models import Market
 from markets.reading import by_id
 from markets.serializers import MetadataSerializer
 
 PERMISSION = "markets.change_marketmetadata"  # of operators, as in the admin
-EXAMPLE = {
-    "category": "Weather",
-    "description": "Rain at Heathrow, as the Met Office reports it.",
-    "imageUrl": "https://img.example/rain.png",
-    "resolutionSource": "https://www.metoffice.gov.uk",
-}
 
 
 class MetadataEditSerializer(StrictSerializer):
@@ -49,13 +43,11 @@ class MarketMetadataView(APIView):
     permission_classes = (IsAuthenticated,)
 
     @extend_schema(
-        parameters=[
-            OpenApiParameter("id", OpenApiTypes.STR, "path", description="The market's UUID, or its 0x… marketId.")
-        ],
+        parameters=[MARKET_ID],
         request=MetadataEditSerializer,
         responses={200: MetadataSerializer}
         | problems(400, 401, 404, 413, 415, s403="Only the market's creator and operators may edit its metadata."),
-        examples=[OpenApiExample("Metadata", EXAMPLE)],
+        examples=[OpenApiExample("Metadata", METADATA)],
     )
     def patch(self, request: Request, id: str) -> Response:
         """Changes a market's metadata. For its creator, signed in with that address, and for operators."""

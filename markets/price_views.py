@@ -9,7 +9,8 @@ from django.http import HttpRequest
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import exceptions, serializers
 
-from aurum.parameters import HEX, Parameter, by_name, choice, integer, moment, read_parameters
+from aurum.parameters import HEX, MARKET_ID, Parameter, by_name, choice, integer, moment, read_parameters
+from aurum.schema import problems
 from markets import listings
 from markets.candles import INTERVALS, Candle
 from markets.chaintime import from_seconds, to_seconds
@@ -18,7 +19,6 @@ from markets.price_history import Pool, TooManyChanges, price_history
 from markets.quote_views import AmountField
 from markets.reading import ReadView, market_ids
 from markets.serializers import MarketPricesSerializer
-from markets.views import MARKET_ID
 
 MAX_MARKETS = 50
 MAX_CANDLES = 1_000  # of one outcome
@@ -163,7 +163,8 @@ class MarketPriceHistory(HistoryView):
 
 
 @extend_schema(
-    responses=PriceHistoriesSerializer,
+    responses={200: PriceHistoriesSerializer}
+    | problems(s404="One of the markets does not exist; the detail says which."),
     examples=[OpenApiExample("One market", response_only=True, value={"results": [HISTORY_EXAMPLE]})],
 )
 class PriceHistoryBatch(HistoryView):
@@ -180,7 +181,8 @@ class PriceHistoryBatch(HistoryView):
 
 
 @extend_schema(
-    responses=PricesOfSeveralSerializer,
+    responses={200: PricesOfSeveralSerializer}
+    | problems(s404="One of the markets does not exist; the detail says which."),
     examples=[
         OpenApiExample(
             "One market",

@@ -10,7 +10,7 @@ from djangorestframework_camel_case.util import camelize
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import exceptions, serializers
 
-from aurum.parameters import amount, by_name, choice, integer, read_parameters, share
+from aurum.parameters import MARKET_ID, amount, by_name, choice, integer, read_parameters, share
 from aurum.schema import problems
 from aurum.sqljson import AMOUNT
 from markets import amm, feeds, listings
@@ -18,7 +18,6 @@ from markets.pages import Answer
 from markets.quotes import Quote, quote_buy, quote_sell
 from markets.reading import ReadView, market_ids
 from markets.serializers import integers
-from markets.views import MARKET_ID
 
 DEFAULT_SLIPPAGE = Fraction(1, 100)
 

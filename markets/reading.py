@@ -1,6 +1,5 @@
 """What the API's read views share: ids in paths, the block that an answer is true at, and conditional requests."""
 
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -18,13 +17,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from aurum.parameters import HEX, Parameter, read_parameters
+from aurum.parameters import HEX, UUID_FORM, Parameter, read_parameters
 from aurum.problems import UNAVAILABLE, database_unavailable, problem_response
 from aurum.throttling import admit
 from markets.models import Checkpoint, CollateralToken
 from markets.pages import Answer, Listing, Position, Rows, current_position, one_snapshot
-
-UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def by_id(value: str, chain_field: str) -> Q:

@@ -13,7 +13,8 @@ from drf_spectacular.drainage import set_override
 from rest_framework import serializers
 
 from aurum import sqljson
-from markets import amm, feeds
+from aurum.schema import example_of
+from markets import amm, examples, feeds
 from markets.chaintime import to_seconds
 from markets.models import HistoryEntry, Market, Trade
 
@@ -125,6 +126,7 @@ def trade_price_json(collateral_amount: str | None, amount: str) -> str:
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
+@example_of("Metadata", examples.METADATA)
 class MetadataSerializer(serializers.Serializer):
     category = sqljson.Text("coalesce(d.category, '')")
     description = sqljson.Text("coalesce(d.description, '')")
@@ -137,6 +139,7 @@ class CollateralSerializer(serializers.Serializer):
     decimals = sqljson.Integer("k.decimals")
 
 
+@example_of("A market", examples.MARKET)
 class MarketSerializer(serializers.Serializer):
     id = sqljson.Identity("m.id")
     market_id = sqljson.Bytes32("m.market_id")
@@ -176,6 +179,7 @@ class MarketSerializer(serializers.Serializer):
     updated_at = sqljson.Moment("m.updated_at")
 
 
+@example_of("Prices", examples.PRICES)
 class MarketPricesSerializer(serializers.Serializer):
     """What `price_update` says, for a market as it is now."""
 
@@ -186,6 +190,7 @@ class MarketPricesSerializer(serializers.Serializer):
     block_number = sqljson.Integer("point.block_number", null=True)
 
 
+@example_of("A position", examples.POSITION)
 class PositionSerializer(serializers.Serializer):
     """A holding, with what it is worth now: at the AMM's price, or at the payout once the market is resolved."""
 
@@ -217,6 +222,7 @@ class PositionSerializer(serializers.Serializer):
     updated_at = sqljson.Moment("p.updated_at")
 
 
+@example_of("A trade", examples.TRADE)
 class TradeSerializer(serializers.Serializer):
     id = sqljson.Identity("t.id")
     market_id = sqljson.Bytes32("t.market_id")
@@ -234,6 +240,7 @@ class TradeSerializer(serializers.Serializer):
     timestamp = sqljson.Moment("t.timestamp")
 
 
+@example_of("A buy", examples.HISTORY_ENTRY)
 class HistorySerializer(serializers.Serializer):
     id = sqljson.Identity("h.id")
     type = sqljson.Word("h.type", choices=HistoryEntry.Type.values)
@@ -259,6 +266,7 @@ class HistorySerializer(serializers.Serializer):
     timestamp = sqljson.Moment("h.timestamp")
 
 
+@example_of("The first", examples.RANKED_USER)
 class RankedUserSerializer(serializers.Serializer):
     """A place in the leaderboard; AMMs and the deployment's contracts have none."""
 
@@ -275,6 +283,7 @@ class PortfolioPointSerializer(serializers.Serializer):
     pnl = shown(sqljson.SIGNED, "Realised and unrealised since the beginning.")
 
 
+@example_of("A day", examples.PORTFOLIO)
 class PortfolioSerializer(serializers.Serializer):
     """Totals in one collateral token (portfolio.py writes them).
 

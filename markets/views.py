@@ -5,16 +5,12 @@ from typing import Any, ClassVar
 from zlib import crc32
 
 from django.http import HttpRequest
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 
-from aurum.parameters import Parameter, by_name, choice, read_parameters
+from aurum.parameters import ADDRESS, MARKET_ID, Parameter, by_name, choice, read_parameters
 from markets import as_of, leaderboard, listings, portfolio, serializers
 from markets.pages import Answer, first_collateral
 from markets.reading import ListView, ReadView, address_of, market_ids
-
-MARKET_ID = OpenApiParameter("id", OpenApiTypes.STR, "path", description="The market's UUID, or its 0x… marketId.")
-ADDRESS = OpenApiParameter("address", OpenApiTypes.STR, "path", description="0x and 40 hexadecimal digits, any case.")
 
 
 class MarketList(ListView):

@@ -6,12 +6,31 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from aurum.schema import example_of
+from aurum.sqljson import AMOUNT
 from markets.models import Market
 from oracle import lifecycle
+from oracle.examples import QUESTION
 from oracle.fields import AmountField, AmountListField
 from oracle.models import Question, QuestionEvent, Vote
 
-NULLABLE_OBJECT = {"type": ["object", "null"]}
+MOMENT = {"type": "string", "format": "date-time"}
+ADDRESS = {"type": "string", "pattern": "^0x[0-9a-f]{40}$"}
+PAYOUTS = {"type": "array", "items": AMOUNT}
+
+
+def described(*, null: bool = False, **properties: Any) -> dict[str, Any]:
+    """An object with these properties, for OpenAPI."""
+    kind = ["object", "null"] if null else "object"
+    return {"type": kind, "properties": properties, "required": list(properties)}
+
+
+PROPOSAL = described(null=True, proposer=ADDRESS, payouts=PAYOUTS, stake=AMOUNT, proposedAt=MOMENT, expiresAt=MOMENT)
+DISPUTE = described(null=True, disputer=ADDRESS, payouts=PAYOUTS, stake=AMOUNT, disputedAt=MOMENT)
+TALLY = {"type": "array", "items": described(payouts=PAYOUTS, weight=AMOUNT)}
+DEADLINES = described(
+    **dict.fromkeys(("challenge", "commit", "reveal", "stale"), MOMENT | {"type": ["string", "null"]})
+)
 
 
 def facts(question: Question) -> lifecycle.Facts:
@@ -26,8 +45,8 @@ def facts(question: Question) -> lifecycle.Facts:
 
 
 class VoteSerializer(serializers.ModelSerializer):
-    payouts = AmountListField()
-    weight = AmountField()
+    payouts = AmountListField(allow_null=True, help_text="Null until the vote is revealed.")
+    weight = AmountField(allow_null=True, help_text="Null until the vote is revealed.")
 
     class Meta:
         model = Vote
@@ -40,6 +59,7 @@ class TimelineSerializer(serializers.ModelSerializer):
         fields = ("event", "block_number", "transaction_hash", "log_index", "timestamp")
 
 
+@example_of("A disputed question", QUESTION)
 class QuestionSerializer(serializers.ModelSerializer):
     market_id = serializers.SerializerMethodField()
     state = serializers.SerializerMethodField()
@@ -47,7 +67,7 @@ class QuestionSerializer(serializers.ModelSerializer):
     dispute = serializers.SerializerMethodField()
     votes = serializers.SerializerMethodField()
     tally = serializers.SerializerMethodField()
-    payouts = AmountListField()
+    payouts = AmountListField(allow_null=True, help_text="Null until the question is resolved.")
     deadlines = serializers.SerializerMethodField()
     available_actions = serializers.SerializerMethodField()
     timeline = TimelineSerializer(many=True, read_only=True)
@@ -77,7 +97,7 @@ class QuestionSerializer(serializers.ModelSerializer):
         """Chain time: the indexed block's."""
         return self.context["chain_time"]
 
-    @extend_schema_field({"type": ["string", "null"]})
+    @extend_schema_field({"type": ["string", "null"], "pattern": "^0x[0-9a-f]{64}$"})
     def get_market_id(self, question: Question) -> str | None:
         return self.context["markets"].get(question.question_id)
 
@@ -85,7 +105,7 @@ class QuestionSerializer(serializers.ModelSerializer):
     def get_state(self, question: Question) -> str:
         return lifecycle.state_at(facts(question), self._now())
 
-    @extend_schema_field(NULLABLE_OBJECT)
+    @extend_schema_field(PROPOSAL)
     def get_proposal(self, question: Question) -> dict[str, Any] | None:
         if question.proposer is None:
             return None
@@ -97,7 +117,7 @@ class QuestionSerializer(serializers.ModelSerializer):
             "expires_at": _time(question.expires_at),
         }
 
-    @extend_schema_field(NULLABLE_OBJECT)
+    @extend_schema_field(DISPUTE)
     def get_dispute(self, question: Question) -> dict[str, Any] | None:
         if question.disputer is None:
             return None
@@ -120,7 +140,7 @@ class QuestionSerializer(serializers.ModelSerializer):
     def get_votes(self, question: Question) -> Any:
         return VoteSerializer(self._current_votes(question), many=True).data
 
-    @extend_schema_field({"type": "array", "items": {"type": "object"}})
+    @extend_schema_field(TALLY)
     def get_tally(self, question: Question) -> list[dict[str, Any]]:
         """Revealed weight by payouts, the heaviest first."""
         weights: dict[tuple[int, ...], int] = {}
@@ -131,7 +151,7 @@ class QuestionSerializer(serializers.ModelSerializer):
         ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
         return [{"payouts": _strings(payouts), "weight": str(weight)} for payouts, weight in ranked]
 
-    @extend_schema_field({"type": "object", "additionalProperties": {"type": ["string", "null"]}})
+    @extend_schema_field(DEADLINES)
     def get_deadlines(self, question: Question) -> dict[str, str | None]:
         return {name: _time(moment) for name, moment in lifecycle.deadlines(facts(question)).items()}
 

@@ -4,25 +4,20 @@ from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 from django.shortcuts import get_object_or_404
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aurum.cursors import PAGING
 from aurum.pagination import KeysetPagination
-from aurum.parameters import by_name, choice, hex_word
+from aurum.parameters import QUESTION_ID, by_name, choice, hex_word
 from aurum.schema import page_of
 from markets.models import Market
 from markets.reading import ChainReadMixin, by_id
 from oracle.lifecycle import State
 from oracle.models import Question, QuestionEvent
 from oracle.serializers import QuestionSerializer, markets_of
-
-QUESTION_ID = OpenApiParameter(
-    "id", OpenApiTypes.STR, "path", description="The question's UUID, or its 0x… questionId."
-)
 
 
 class QuestionRead(ChainReadMixin):

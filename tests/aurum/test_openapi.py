@@ -34,8 +34,8 @@ OF_USERS = {
     ("post", "/api/auth/logout"): {"204", "400", "401", "413", "415", "429", "503"},
     ("get", "/api/me"): {"200", "400", "401", "429", "503"},
     ("get", "/api/me/watchlist"): {"200", "400", "401", "429", "503"},
-    ("put", "/api/me/watchlist/{id}"): {"204", "400", "401", "404", "409", "429", "503"},
-    ("delete", "/api/me/watchlist/{id}"): {"204", "400", "401", "404", "429", "503"},
+    ("put", "/api/me/watchlist/{id}"): {"204", "400", "401", "403", "404", "409", "429", "503"},
+    ("delete", "/api/me/watchlist/{id}"): {"204", "400", "401", "403", "404", "429", "503"},
     ("patch", "/api/markets/{id}/metadata"): {"200", "400", "401", "403", "404", "413", "415", "429", "503"},
 }
 AMOUNTS = ("fee", "volume", "volume24h", "liquidity", "openInterest", "feesCollected", "tradingFees")

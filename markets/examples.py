@@ -1,0 +1,132 @@
+"""Examples for the OpenAPI document: one market, whose collateral has 6 decimals, and what somebody did on it."""
+
+from typing import Any
+
+MARKET_ID, USER = "0x" + "ab" * 32, "0x" + "1a" * 20
+AMM, COLLATERAL = "0x" + "a3" * 20, "0x" + "c0" * 20
+ID = "0e8b1f4a-7c35-5d0e-9f62-1b2c3d4e5f60"
+IN_BLOCK = {
+    "finality": "safe",
+    "blockNumber": 12345678,
+    "transactionHash": "0x" + "7d" * 32,
+    "logIndex": 4,
+}
+METADATA = {
+    "category": "Weather",
+    "description": "Rain at Heathrow, as the Met Office reports it.",
+    "imageUrl": "https://img.example/rain.png",
+    "resolutionSource": "https://www.metoffice.gov.uk",
+}
+MARKET: dict[str, Any] = {
+    "id": ID,
+    "marketId": MARKET_ID,
+    "questionId": "0x" + "cd" * 32,
+    "conditionId": "0x" + "ef" * 32,
+    "creator": "0x" + "2b" * 20,
+    "collateralToken": COLLATERAL,
+    "collateral": {"symbol": "USDC", "decimals": 6},
+    "ammAddress": AMM,
+    "fee": "20000000000000000",
+    "question": "Will it rain at Heathrow on 1 March 2026?",
+    "outcomes": ["Yes", "No"],
+    "resolutionTime": "2026-03-01T00:00:00Z",
+    "resolutionTimestamp": "1772323200",
+    "status": "open",
+    "resolved": False,
+    "payouts": None,
+    "prices": [0.65, 0.35],
+    "reserves": ["350000000", "650000000"],
+    "volume": "125000000",
+    "volume24h": "50000000",
+    "liquidity": "455000000",
+    "openInterest": "150000000",
+    "feesCollected": "0",
+    "tradingFees": "2500000",
+    "traders": 2,
+    "tradeCount": 3,
+    "metadata": METADATA,
+    **IN_BLOCK,
+    "createdAt": "2026-01-01T00:00:00Z",
+    "updatedAt": "2026-01-31T12:34:56Z",
+}
+PRICES = {
+    "marketId": MARKET_ID,
+    "prices": [0.65, 0.35],
+    "reserves": ["350000000", "650000000"],
+    "timestamp": "2026-01-31T12:34:56Z",
+    "blockNumber": 12345678,
+}
+POSITION = {
+    "id": ID,
+    "userAddress": USER,
+    "marketId": MARKET_ID,
+    "outcomeIndex": 0,
+    "outcome": "Yes",
+    "amount": "80000000",
+    "isAmm": False,
+    "currentPrice": 0.65,
+    "value": "52000000",
+    "averageCost": 0.625,
+    "cost": "50000000",
+    "realizedPnl": "0",
+    "unrealizedPnl": "2000000",
+    "untrackedAmount": "0",
+    "status": "open",
+    "createdAt": "2026-01-31T12:34:56Z",
+    "updatedAt": "2026-01-31T12:34:56Z",
+}
+TRADE = {
+    "id": ID,
+    "marketId": MARKET_ID,
+    "trader": USER,
+    "side": "buy",
+    "outcome": 0,
+    "amount": "80000000",
+    "collateralAmount": "50000000",
+    "feeAmount": "1000000",
+    "price": 0.625,
+    **IN_BLOCK,
+    "timestamp": "2026-01-31T12:34:56Z",
+}
+HISTORY_ENTRY = {
+    "id": ID,
+    "type": "buy",
+    "marketId": MARKET_ID,
+    "outcome": 0,
+    "amount": "80000000",
+    "collateralAmount": "50000000",
+    "outcomeAmounts": None,
+    "price": 0.625,
+    "counterparty": AMM,
+    "realizedPnl": "0",
+    "costChange": "50000000",
+    **IN_BLOCK,
+    "timestamp": "2026-01-31T12:34:56Z",
+}
+RANKED_USER = {
+    "rank": 1,
+    "userAddress": USER,
+    "profit": "2000000",
+    "volume": "50000000",
+    "asOfBlock": 12345678,
+}
+PORTFOLIO = {
+    "userAddress": USER,
+    "collateralToken": COLLATERAL,
+    "value": "52000000",
+    "liquidityValue": "0",
+    "cost": "50000000",
+    "realizedPnl": "0",
+    "unrealizedPnl": "2000000",
+    "openPositions": 1,
+    "closedPositions": 0,
+    "markets": 1,
+    "cashIn": "50000000",
+    "cashOut": "0",
+    "costTransferredIn": "0",
+    "costTransferredOut": "0",
+    "volume": "50000000",
+    "trades": 1,
+    "interval": "1d",
+    "series": [{"time": "2026-01-31T12:30:00Z", "value": "52000000", "pnl": "2000000"}],
+}
