@@ -10,6 +10,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import exceptions, serializers
 
 from aurum.parameters import HEX, Parameter, by_name, choice, integer, moment, read_parameters
+from aurum.schema import problems
 from markets import listings
 from markets.candles import INTERVALS, Candle
 from markets.chaintime import from_seconds, to_seconds
@@ -163,7 +164,7 @@ class MarketPriceHistory(HistoryView):
 
 
 @extend_schema(
-    responses=PriceHistoriesSerializer,
+    responses={200: PriceHistoriesSerializer} | problems(404),
     examples=[OpenApiExample("One market", response_only=True, value={"results": [HISTORY_EXAMPLE]})],
 )
 class PriceHistoryBatch(HistoryView):
@@ -180,7 +181,7 @@ class PriceHistoryBatch(HistoryView):
 
 
 @extend_schema(
-    responses=PricesOfSeveralSerializer,
+    responses={200: PricesOfSeveralSerializer} | problems(404),
     examples=[
         OpenApiExample(
             "One market",
