@@ -13,10 +13,10 @@ ifneq ($(words $(CURDIR)),1)
 $(error "$(CURDIR)" has a space in it, and the embedded PostgreSQL can't start there: move the folder)
 endif
 
-.PHONY: help install run stop reset test faults fuzz-api bench lint format check
+.PHONY: help install run stop reset test faults fuzz-api bench bench-api lint format check
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(PYTHON_STAMP) $(NODE_STAMP) $(CLIENTS_STAMP) ## set up .venv and the development chain; skips what is there
 
@@ -49,6 +49,11 @@ fuzz-api: install ## ask the API what its document allows and forbids; CASES=100
 bench: LOGS ?= 200000
 bench: install ## what the indexer costs, and its latency; LOGS="200000 1000000" compares the two, LOGS= skips them
 	@exec $(VENV_PYTHON) -m tests.bench $(LOGS)
+
+# Express is installed for it alone.
+bench-api: install ## what the API costs beside a plain Express server, and with ten times the events
+	cd tests/bench/api/express && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@exec $(VENV_PYTHON) -m tests.bench.api
 
 lint: install ## ruff and mypy
 	$(VENV_PYTHON) -m ruff check .

@@ -16,15 +16,15 @@ from markets.amm import liquidity
 from markets.listings import MARKET_ID
 from markets.pages import Answer, Rows
 from markets.reading import ObjectView
-from markets.serializers import MarketPricesSerializer, MarketSerializer, integers
+from markets.serializers import ORACLE_STATES, MarketPricesSerializer, MarketSerializer, integers
 
 AS_OF_BLOCK = integer(
     "asOfBlock",
     0,
     2**63 - 1,
     "Answers as it was at the end of this block: AMM, prices, reserves, liquidity, figures of trades, resolution and "
-    "status, which (like the last 24 hours) is at the time of the last block up to it that has an event. openInterest "
-    "and feesCollected are null then: they are not kept by block. Metadata are today's.",
+    "status, which (like the last 24 hours) is at the time of the last block up to it that has an event. openInterest, "
+    "feesCollected and oracleState are null then: they are not kept by block. Metadata are today's.",
 )
 # Stands in for the `now` of the statement around it, so that the serializers' expressions mean the block.
 THEN = """
@@ -93,6 +93,9 @@ class MarketAsOfSerializer(MarketSerializer):
     liquidity = sqljson.Computed(liquidity_json, ["m.reserves"], sqljson.AMOUNT)  # type: ignore[assignment]
     open_interest = sqljson.Amount("NULL::numeric", null=True, help_text="Null as of an earlier block.")
     fees_collected = sqljson.Amount("NULL::numeric", null=True, help_text="Null as of an earlier block.")
+    oracle_state = sqljson.Word(
+        "NULL::text", choices=ORACLE_STATES, null=True, help_text="Null as of an earlier block."
+    )
 
 
 market_then = Rows(serializer=MarketAsOfSerializer, source=MARKET_THEN, parent=MARKET_ID)

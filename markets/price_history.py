@@ -27,7 +27,7 @@ MARGIN = 1e-12
 MAX_MOMENTS = (
     100_000  # points that come out of the database; a candle needs four for each outcome at most, but for ties
 )
-MAX_MILLISECONDS = 10_000  # of one statement; a million points take about three seconds
+MAX_MILLISECONDS = 10_000  # of one statement; a million points take about three seconds on a machine at rest
 
 BEFORE = """
     SELECT asked.market_id, point.reserves::text

@@ -23,6 +23,20 @@ STATUSES = ("open", "ended", "resolved")
 POSITION_STATUSES = ("open", "closed")
 PRICES_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "examples": [[0.65, 0.35]]}
 PRICE_SCHEMA: dict[str, Any] = {"type": "number", "examples": [0.65]}
+# Where the market's question stands: oracle/lifecycle.py, state_at. Imports run the other way, so a test compares them.
+ORACLE_STATES = ("registered", "proposed", "committing", "revealing", "resolvable", "resolved", "voided")
+ORACLE_STATE = """
+    (SELECT CASE
+         WHEN q.voided_at IS NOT NULL THEN 'voided'
+         WHEN q.resolved_at IS NOT NULL THEN 'resolved'
+         WHEN q.proposed_at < now.time - interval '7 days' THEN 'registered'
+         WHEN q.disputed_at > now.time - interval '24 hours' THEN 'committing'
+         WHEN q.disputed_at > now.time - interval '48 hours' THEN 'revealing'
+         WHEN q.disputed_at IS NOT NULL OR q.expires_at <= now.time THEN 'resolvable'
+         WHEN q.expires_at IS NOT NULL THEN 'proposed'
+         ELSE 'registered'
+     END FROM oracle_questions q WHERE q.question_id = m.question_id)
+"""
 STATUS = """
     CASE WHEN m.resolved THEN 'resolved' WHEN m.resolution_time <= now.time THEN 'ended' ELSE 'open' END
 """
@@ -143,6 +157,9 @@ class MarketSerializer(serializers.Serializer):
     status = sqljson.Word(STATUS, choices=STATUSES)
     resolved = sqljson.Flag("m.resolved")
     payouts = sqljson.Amounts("m.payouts", null=True, help_text="Numerators; an outcome pays its share of their sum.")
+    oracle_state = sqljson.Word(
+        ORACLE_STATE, choices=ORACLE_STATES, null=True, help_text="Of its question; null where the oracle has none."
+    )
     prices = sqljson.Computed(prices_json, ["m.reserves"], PRICES_SCHEMA, null=True)
     reserves = sqljson.Amounts("m.reserves", null=True)
     volume = sqljson.Amount("m.volume")

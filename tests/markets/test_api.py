@@ -85,6 +85,7 @@ def test_a_market(client: Client, market: Market) -> None:
         "status": "open",
         "resolved": False,
         "payouts": None,
+        "oracleState": None,
         "prices": [0.65, 0.35],
         "reserves": ["350000000000000000000", "650000000000000000000"],
         "volume": "13000000000000000000",

@@ -32,7 +32,9 @@ def get(client: Client, path: str, **query: object) -> Any:
 def market() -> Market:
     """Two outcomes at even odds, a fee of 2%."""
     factories.make_checkpoint(block_number=12_345_678, chain_id=8453)
-    return factories.make_market(market_id=MARKET_ID, amm_address=AMM, reserves=[10**8, 10**8], fee=UNIT // 50)
+    return factories.make_market(
+        market_id=MARKET_ID, amm_address=AMM, reserves=[10**8, 10**8], fee=UNIT // 50, block_number=1_100
+    )
 
 
 # --- quotes -----------------------------------------------------------------------------------------------------------
@@ -274,7 +276,9 @@ def test_extreme_times_are_answered(client: Client, two: list[Market], query: st
 
 
 def test_many_outcomes_get_fewer_candles_by_default_and_no_more_than_fit(client: Client, market: Market) -> None:
-    many = factories.make_market(outcomes=[str(number) for number in range(256)], reserves=[7] * 256)
+    many = factories.make_market(
+        outcomes=[str(number) for number in range(256)], reserves=[7] * 256, block_number=1_100
+    )
     factories.make_block(block_number=many.block_number)
     Checkpoint.objects.update(block_timestamp=START + timedelta(days=30))
     path = f"/api/markets/{many.id}/prices/history"

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from oracle.lifecycle import ACTIONS, Facts, State, available_actions, deadlines, is_stale, state_at
 from oracle.models import Question
@@ -62,6 +63,17 @@ def test_the_query_agrees(known: dict[str, Any], now: datetime, state: State) ->
     factories.make_question(**known)
     found = [candidate for candidate in State if Question.objects.in_state(candidate, now).exists()]
     assert found == [state]
+
+
+@pytest.mark.django_db
+@CASES
+def test_a_market_shows_the_state_of_its_question(
+    client: Client, known: dict[str, Any], now: datetime, state: State
+) -> None:
+    question = factories.make_question(**known)
+    market = factories.make_market(question_id=question.question_id)
+    factories.make_checkpoint(block_timestamp=now)
+    assert client.get(f"/api/markets/{market.market_id}").json()["oracleState"] == state
 
 
 @pytest.mark.django_db

@@ -1,6 +1,7 @@
-"""`python -m tests.bench.api [MARKETS TRADES POSITIONS]`: what a page costs, beside a plain Express server's.
+"""`python -m tests.bench.api [MARKETS TRADES POSITIONS]`: what a page costs, beside a plain Express server's, and how
+long it takes with ten times the events.
 
-Both serve the same PostgreSQL and the same pages, in turns. Costs are CPU of the web process and of PostgreSQL.
+Both servers have the same PostgreSQL and the same pages, in turns. Costs are CPU of the web process and of PostgreSQL.
 """
 
 import os
@@ -28,7 +29,9 @@ ROUNDS = 5  # each page is measured so often by each server, in turns; the middl
 REQUESTS = 400  # a round
 WARM = 100  # requests before the first round: prepared statements, compiled code
 SIZES = (10_000, 1_000_000, 200_000)
-GOAL_KEPT, GOAL_READ = 0.25, 0.8
+GOAL_KEPT, GOAL_READ, GOAL_GROWTH = 0.25, 0.8, 1.2
+# A trade is five logs: the transfers, the split and the FPMM's own.
+GROWTH = (200_000, 2_000_000)  # trades
 
 
 @dataclass
@@ -46,11 +49,18 @@ class Server:
 
 
 def main(markets: int, trades: int, positions: int) -> None:
-    """Prints the table and the goals. Every process it starts has ended when it returns or raises."""
-    with Database(FOLDER / "postgres") as database, ExitStack() as stack:
+    """Prints the tables and the goals. Every process it starts has ended when it returns or raises."""
+    with Database(FOLDER / "postgres") as database:
         environment = _environment(database)
         _prepare(database, environment, (markets, trades, positions))
-        pages = paths_of(database.url, REQUESTS * ROUNDS + WARM)
+        _beside_express(database, environment)
+        few, many = (_latencies(database, environment, (markets, trades, positions)) for trades in GROWTH)
+        _report_growth(few, many)
+
+
+def _beside_express(database: Database, environment: Mapping[str, str]) -> None:
+    pages = paths_of(database.url, REQUESTS * ROUNDS + WARM)
+    with ExitStack() as stack:
         ours = stack.enter_context(_server("ours", [sys.executable, "manage.py", "serve"], environment))
         plain = stack.enter_context(_server("express", ["node", str(EXPRESS / "server.js")], environment))
         keeping = stack.enter_context(
@@ -62,6 +72,26 @@ def main(markets: int, trades: int, positions: int) -> None:
         for page, paths in kept.items():
             _compare(page, (ours, keeping), paths, database)
         _report(pages, kept, ours, plain, keeping)
+
+
+def _latencies(database: Database, environment: Mapping[str, str], sizes: tuple[int, int, int]) -> dict[str, float]:
+    """The median of each page's time, in milliseconds, asked for one after the other."""
+    _prepare(database, environment, sizes)
+    pages = paths_of(database.url, REQUESTS + WARM)
+    with _server("ours", [sys.executable, "manage.py", "serve"], environment) as server:
+        found = {}
+        for page, paths in pages.items():
+            load(server.port, paths[:WARM], WARM, connections=1)
+            found[page] = median(load(server.port, paths[WARM:], REQUESTS, connections=1)) * 1000
+        return found
+
+
+def _report_growth(few: Mapping[str, float], many: Mapping[str, float]) -> None:
+    print(f"\n{'ms a page (median)':24} {GROWTH[0] * 5:>12,} {GROWTH[1] * 5:>12,} events   ratio")
+    for page, before in few.items():
+        print(f"{page:24} {before:12.2f} {many[page]:12.2f}          {many[page] / before:.2f}")
+    worst = max(many[page] / few[page] for page in few)
+    print(f"\ngrowth: {worst:.2f} at the most (goal {GOAL_GROWTH})")
 
 
 def _compare(page: str, servers: Sequence[Server], paths: Sequence[str], database: Database) -> None:

@@ -13,7 +13,7 @@ class Refused(Exception):
     """The server answered with something else than 200."""
 
 
-def load(port: int, paths: Sequence[str], requests: int) -> list[float]:
+def load(port: int, paths: Sequence[str], requests: int, connections: int = CONNECTIONS) -> list[float]:
     """Asks for `paths` in turn, so many times in all, and returns what each answer took, in seconds."""
     seconds: list[float] = []
     failures: list[BaseException] = []
@@ -22,14 +22,14 @@ def load(port: int, paths: Sequence[str], requests: int) -> list[float]:
         try:
             with socket.create_connection((HOST, port)) as connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                for number in range(first, requests, CONNECTIONS):
+                for number in range(first, requests, connections):
                     started = perf_counter()
                     _ask(connection, paths[number % len(paths)])
                     seconds.append(perf_counter() - started)
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(CONNECTIONS)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
