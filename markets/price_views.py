@@ -9,11 +9,7 @@ from django.http import HttpRequest
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import exceptions, serializers
 
-<<<<<<< HEAD
 from aurum.parameters import HEX, MARKET_ID, Parameter, by_name, choice, integer, moment, read_parameters
-=======
-from aurum.parameters import HEX, Parameter, by_name, choice, integer, moment, read_parameters
->>>>>>> wt-quotes
 from aurum.schema import problems
 from markets import listings
 from markets.candles import INTERVALS, Candle
@@ -167,11 +163,8 @@ class MarketPriceHistory(HistoryView):
 
 
 @extend_schema(
-<<<<<<< HEAD
     responses={200: PriceHistoriesSerializer}
     | problems(s404="One of the markets does not exist; the detail says which."),
-=======
->>>>>>> wt-quotes
     examples=[OpenApiExample("One market", response_only=True, value={"results": [HISTORY_EXAMPLE]})],
 )
 class PriceHistoryBatch(HistoryView):
@@ -188,11 +181,8 @@ class PriceHistoryBatch(HistoryView):
 
 
 @extend_schema(
-<<<<<<< HEAD
     responses={200: PricesOfSeveralSerializer}
     | problems(s404="One of the markets does not exist; the detail says which."),
-=======
->>>>>>> wt-quotes
     examples=[
         OpenApiExample(
             "One market",
