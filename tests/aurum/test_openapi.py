@@ -16,7 +16,11 @@ PATHS = {
     "/api/markets/{id}",
     "/api/markets/{id}/positions",
     "/api/markets/{id}/prices",
+    "/api/markets/{id}/prices/history",
+    "/api/markets/{id}/quote",
     "/api/markets/{id}/trades",
+    "/api/prices",
+    "/api/prices/history",
     "/api/users/{address}/positions",
     "/api/users/{address}/history",
     "/api/users/{address}/portfolio",
@@ -67,7 +71,7 @@ def test_lists_page_and_single_objects_do_not(schema: dict[str, Any]) -> None:
     for path in PATHS:
         names = {parameter["name"] for parameter in schema["paths"][path]["get"].get("parameters", [])}
         content = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-        is_list = not path.endswith(("}", "/prices", "/status", "/portfolio"))
+        is_list = not path.endswith(("}", "/prices", "/prices/history", "/quote", "/status", "/portfolio"))
         assert ({"cursor", "limit"} <= names) is is_list, path
         reference = content["$ref"].rpartition("/")[2]
         assert ({"results", "next", "previous"} == set(properties(schema, reference))) is is_list, path

@@ -187,5 +187,5 @@ def test_status_says_nothing_secret(client: Client, indexed: datetime) -> None:
 def test_status_costs_a_few_queries(
     client: Client, indexed: datetime, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(9):
         get(client, "/api/status")
