@@ -33,6 +33,7 @@ MARKET: dict[str, Any] = {
     "resolutionTimestamp": "1772323200",
     "status": "open",
     "resolved": False,
+    "oracleState": "registered",
     "payouts": None,
     "prices": [0.65, 0.35],
     "reserves": ["350000000", "650000000"],
