@@ -52,7 +52,7 @@ class Word(Column):
 
     def __init__(self, sql: str, *, choices: Sequence[str] = (), **kwargs: Any) -> None:
         if choices:
-            self.schema = self.schema | {"enum": list(choices)}
+            self.schema = self.schema | {"enum": [*choices, *([None] if kwargs.get("null") else [])]}
         super().__init__(sql, **kwargs)
 
 

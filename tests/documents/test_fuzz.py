@@ -18,7 +18,7 @@ from tests.processes import PROJECT, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CONFIGURATION = Path(__file__).resolve().parent / "schemathesis.toml"
-CASES = os.environ.get("CASES") or "8"
+CASES = os.environ.get("CASES") or "5"
 SEED = os.environ.get("SEED") or "1"
 
 
