@@ -82,9 +82,9 @@ class WsgiBridge:
 def _too_large() -> Answered:
     """Before Django, which would have given the request its id."""
     request_id = uuid.uuid4().hex
-    body = problem(413, "The body is too large.") | {"requestId": request_id}
-    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"x-request-id", request_id.encode())]
-    return Answered(413, headers, json.dumps(body).encode())
+    body = json.dumps(problem(413, "The body is too large.") | {"requestId": request_id}).encode()
+    headers = {"content-type": CONTENT_TYPE, "content-length": str(len(body)), "x-request-id": request_id}
+    return Answered(413, [(name.encode(), value.encode()) for name, value in headers.items()], body)
 
 
 def environ_of(scope: Any, body: bytes) -> Environ:

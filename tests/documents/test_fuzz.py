@@ -35,8 +35,8 @@ def test_the_api_is_what_its_document_says(tmp_path: Path) -> None:
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / CONFIGURATION.name)),
                 *("run", f"http://{address}/api/schema", "--max-examples", CASES, "--seed", SEED),
             ],
-            cwd=PROJECT,
-            env={**os.environ, "FUZZ_TOKEN": data.token},
+            cwd=tmp_path,  # where it keeps what it found
+            env={**os.environ, "FUZZ_TOKEN": data.token, "PYTHONPATH": str(PROJECT)},
             capture_output=True,
             text=True,
             check=False,

@@ -12,6 +12,7 @@ from django.db import connection
 from eth_utils import to_checksum_address
 
 from aurum.answer_cache import TRUST
+from aurum.wsgi_bridge import MAX_BODY
 from indexer.devchain.deploy import Deployment
 from markets.models import Checkpoint, MarketMetadata
 from tests import factories
@@ -267,6 +268,22 @@ def test_unusual_requests_hear_what_they_would_without_kept_answers(server: str,
         line = client._socket.recv(64)
         statuses.append(line[:12])
     assert statuses[0] == statuses[1]
+
+
+def test_a_body_that_nobody_reads_is_a_problem_with_an_id(server: str) -> None:
+    """It is refused before Django, which gives the other requests theirs."""
+    body = b" " * (MAX_BODY + 1)
+    client = Connection(server)
+    client.send(b"POST /api/auth/verify HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    answer = client.receive()
+    assert (answer.status, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert json.loads(answer.body) == {
+        "type": "about:blank",
+        "title": "Request Entity Too Large",
+        "status": 413,
+        "detail": "The body is too large.",
+        "requestId": answer.headers["x-request-id"],
+    }
 
 
 def test_concurrent_misses_are_one(client: Connection, server: str) -> None:
