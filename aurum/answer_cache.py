@@ -46,10 +46,6 @@ GZIP = re.compile(rb"(?:^|[,\s])gzip(?!\s*;\s*q=0(?:\.0*)?(?:[,\s]|$))")
 
 Key = tuple[bytes, ...]
 Headers = Sequence[tuple[bytes, bytes]]
-VERSION = """
-    SELECT concat_ws('-', c.block_number, c.block_hash, c.safe_block, c.finalized_block, r.number)
-    FROM (SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +90,22 @@ def asked(method: str, target: bytes, headers: Headers) -> Asked | None:
 
 
 class AnswerCache:
-    """The kept answers of one process. `connect` opens an autocommit connection to the database."""
+    """The kept answers of one process.
 
-    def __init__(self, connect: Callable[[], Awaitable[psycopg.AsyncConnection]]) -> None:
+    `connect` opens an autocommit connection to the database; `read_version` is the statement that gives the ETag that
+    answers have now.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[psycopg.AsyncConnection]], read_version: str) -> None:
         self._connect = connect
+        self._read_version = read_version
         self._answers: OrderedDict[Key, Answer] = OrderedDict()
         self._bytes = 0
         self._requests: dict[bytes, Asked | None] = {}
         self._trusted_until = 0.0
         self._task: asyncio.Task[None] | None = None
-        # Rises when all is forgotten: an answer that was begun before is not kept.
-        self.generation = 0
+        # Only answers with this one are kept: others were read before a change, or from a replica that lags.
+        self._etag = b""
 
     # --- finding ---------------------------------------------------------------------------------------------------
 
@@ -129,14 +130,17 @@ class AnswerCache:
 
     # --- keeping ---------------------------------------------------------------------------------------------------
 
-    def keep(self, key: Key, generation: int, headers: Headers, body: bytes) -> Answer | None:
-        """Keeps a complete 200 answer of Django's where it is one that may be kept, and returns it."""
+    def keep(self, key: Key, headers: Headers, body: bytes) -> Answer | None:
+        """Keeps a complete 200 answer of Django's where it is true now, and returns it as it goes out.
+
+        None where it is of a kind that is never kept.
+        """
         values = dict(headers)
         etag = values.get(b"etag", b"")
         if not etag or b"set-cookie" in values or len(body) > MAX_BODY or b"content-encoding" in values:
             return None
         answer = _answer(etag, headers, body, compress=key[1] == b"gzip")
-        if generation == self.generation and time.monotonic() <= self._trusted_until:
+        if etag == self._etag and time.monotonic() <= self._trusted_until:
             self._forget_one(key)
             self._answers[key] = answer
             self._bytes += _size(key, answer)
@@ -145,8 +149,8 @@ class AnswerCache:
         return answer
 
     def forget(self) -> None:
-        """Something changed: every answer is asked of Django again."""
-        self.generation += 1
+        """Something changed: every answer is asked of Django again, and none kept until the new version is known."""
+        self._etag = b""
         self._answers.clear()
         self._bytes = 0
 
@@ -174,13 +178,12 @@ class AnswerCache:
                 await asyncio.sleep(RECONNECT_PAUSE)
 
     async def _follow(self, connection: psycopg.AsyncConnection) -> None:
-        version = None
         while True:
             started = time.monotonic()
-            row = await (await connection.execute(VERSION)).fetchone()
-            if row != version:
-                version = row
+            [etag] = await (await connection.execute(self._read_version)).fetchone() or [""]
+            if etag.encode() != self._etag:
                 self.forget()
+                self._etag = etag.encode()
             self._trusted_until = started + TRUST
             async for _ in connection.notifies(timeout=CHECK_INTERVAL, stop_after=1):
                 self.forget()

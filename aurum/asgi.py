@@ -20,9 +20,10 @@ from aurum.tally import Tally  # noqa: E402
 from aurum.wsgi_bridge import WsgiBridge  # noqa: E402
 from markets.consumers import FeedConsumer  # noqa: E402
 from markets.hub import Hub  # noqa: E402
+from markets.pages import ETAG_NOW  # noqa: E402
 
 hub = Hub(connect_async)
-answers = AnswerCache(connect_async)
+answers = AnswerCache(connect_async, ETAG_NOW)
 tally = Tally()
 
 application = ProtocolTypeRouter(

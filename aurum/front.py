@@ -58,13 +58,13 @@ class Front:
     async def _ask(self, request: Asked, scope: Any, receive: Any) -> Answered | None:
         """Asks Django, for whoever else waits for the same answer too."""
         pending = self._pending[request.key] = asyncio.get_running_loop().create_future()
-        generation, kept = self.cache.generation, None
+        kept = None
         # The kept answer is whole: whether the client has it is seen here.
         headers = [header for header in scope["headers"] if header[0] not in (b"if-none-match", b"accept-encoding")]
         try:
             answered = await self._bridge.answer({**scope, "headers": headers}, receive)
             if answered is not None and answered.status == 200:
-                kept = self.cache.keep(request.key, generation, answered.headers, answered.body)
+                kept = self.cache.keep(request.key, answered.headers, answered.body)
         finally:
             del self._pending[request.key]
             pending.set_result(kept)

@@ -25,13 +25,15 @@ from aurum.sqljson import JsonRow, row_of
 
 # Every answer's version: what it shows can change with each of these, and with nothing else.
 VERSION = "concat_ws('-', c.block_number, substr(c.block_hash, 3, 16), c.safe_block, c.finalized_block, r.number)"
+CHANGES = "(SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true"
+ETAG_NOW = f"SELECT 'W/\"' || {VERSION} || '\"' FROM {CHANGES}"  # noqa: S608
 NOW = f"""
     SELECT c.block_number, {VERSION} AS version, coalesce(c.block_timestamp, now()) AS time,
            coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent,
            coalesce((SELECT b.number FROM indexed_blocks b
                      WHERE b.timestamp <= coalesce(c.block_timestamp, now()) - interval '24 hours'
                      ORDER BY b.timestamp DESC, b.number DESC LIMIT 1), -1) AS day_ago
-    FROM (SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true
+    FROM {CHANGES}
 """  # noqa: S608
 STATEMENT = f"""
 WITH now AS MATERIALIZED ({NOW})
@@ -49,6 +51,11 @@ class Position(NamedTuple):
 
     block_number: int | None
     version: str
+
+    @property
+    def etag(self) -> str:
+        """As ETAG_NOW: weak, for the same answer may be compressed or not."""
+        return f'W/"{self.version}"'
 
 
 class Answer(NamedTuple):

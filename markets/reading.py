@@ -52,10 +52,9 @@ def stamp(request: HttpRequest, response: HttpResponse, position: Position) -> H
     """The answer with where in the chain it stands; 304 where the client has it already."""
     if position.block_number is None or response.status_code != 200:
         return response
-    etag = f'W/"{position.version}"'
-    if etag in parse_etags(request.headers.get("If-None-Match", "")):
+    if position.etag in parse_etags(request.headers.get("If-None-Match", "")):
         response = HttpResponseNotModified()
-    response["ETag"] = etag
+    response["ETag"] = position.etag
     response["X-Indexed-Block"] = str(position.block_number)
     # Kept by browsers and caches, and asked for again each time.
     response["Cache-Control"] = "no-cache"
