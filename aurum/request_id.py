@@ -20,7 +20,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        offered = request.headers.get(HEADER, "")
+        offered = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = offered if PLAIN.fullmatch(offered) else uuid.uuid4().hex
         token = current_request_id.set(request_id)
         try:

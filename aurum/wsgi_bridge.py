@@ -20,6 +20,8 @@ from aurum.problems import CONTENT_TYPE, problem
 THREADS = 8
 MAX_BODY = 2**20  # bytes of a request: the largest is an operator's file
 
+BODILESS = ("204", "304")
+
 Environ = dict[str, Any]
 
 
@@ -76,6 +78,8 @@ class WsgiBridge:
                 close()
         status, headers = started
         encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        if status[:3] not in BODILESS and all(name != b"content-length" for name, _ in encoded):
+            encoded.append((b"content-length", str(len(body)).encode()))
         return Answered(int(status[:3]), encoded, body)
 
 

@@ -29,12 +29,14 @@ CHANGES = "(SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT 
 ETAG_NOW = f"SELECT 'W/\"' || {VERSION} || '\"' FROM {CHANGES}"  # noqa: S608
 NOW = f"""
     SELECT c.block_number, {VERSION} AS version, coalesce(c.block_timestamp, now()) AS time,
-           coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent,
+           coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent{{more}}
+    FROM {CHANGES}
+"""  # noqa: S608
+DAY_AGO = """,
            coalesce((SELECT b.number FROM indexed_blocks b
                      WHERE b.timestamp <= coalesce(c.block_timestamp, now()) - interval '24 hours'
                      ORDER BY b.timestamp DESC, b.number DESC LIMIT 1), -1) AS day_ago
-    FROM {CHANGES}
-"""  # noqa: S608
+"""
 STATEMENT = f"""
 WITH now AS MATERIALIZED ({NOW})
 SELECT now.block_number, now.version, now.parent, page.* FROM now LEFT JOIN LATERAL (
@@ -96,7 +98,10 @@ class Rows:
     def statement(self, columns: Sequence[str], where: str, rest: str = "") -> str:
         """The whole statement. What is not a value of ours stands in it as a named parameter."""
         select = ", ".join(column.replace("%", "%%") for column in columns)
-        return STATEMENT.format(parent=self.parent, columns=select, source=self.source, where=where, rest=rest)
+        more = DAY_AGO if "now.day_ago" in select + self.source + where + rest else ""
+        parts = {"parent": self.parent, "columns": select, "source": self.source, "where": where, "rest": rest}
+        # psycopg keeps what it has made of a statement, up to 4,096 characters.
+        return " ".join(STATEMENT.format(**parts, more=more).split())
 
     def read(self, columns: Sequence[str], values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
         """All rows, as these columns, of which the first is never null. Raises NotFound without what the path names."""
@@ -234,7 +239,7 @@ def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, 
 
 def current_position() -> Position:
     """Where an answer stands that is read now."""
-    [row] = run(NOW.format(parent="true"), {})
+    [row] = run(NOW.format(parent="true", more=""), {})
     return Position(row[0], row[1])
 
 

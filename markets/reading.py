@@ -52,7 +52,8 @@ def stamp(request: HttpRequest, response: HttpResponse, position: Position) -> H
     """The answer with where in the chain it stands; 304 where the client has it already."""
     if position.block_number is None or response.status_code != 200:
         return response
-    if position.etag in parse_etags(request.headers.get("If-None-Match", "")):
+    offered = request.META.get("HTTP_IF_NONE_MATCH")
+    if offered and position.etag in parse_etags(offered):
         response = HttpResponseNotModified()
     response["ETag"] = position.etag
     response["X-Indexed-Block"] = str(position.block_number)
@@ -73,7 +74,7 @@ class ReadView(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if (
             request.method not in ("GET", "HEAD")
-            or "Authorization" in request.headers
+            or "HTTP_AUTHORIZATION" in request.META
             or settings.SESSION_COOKIE_NAME in request.COOKIES
         ):
             return super().dispatch(request, *args, **kwargs)
