@@ -70,7 +70,10 @@ def read(text: str) -> SiweMessage:
 
 def check(message: SiweMessage, *, origins: Collection[str], chain_id: int, now: datetime) -> None:
     """Whether it was written for us, here and now. Raises Refused. `origins` are those of our pages."""
-    uri = urlsplit(str(message.uri))
+    try:
+        uri = urlsplit(str(message.uri))
+    except ValueError:
+        raise Refused("The message is for another URI.") from None
     origin = f"{uri.scheme}://{uri.netloc}"
     if message.domain not in {urlsplit(known).netloc for known in origins}:
         raise Refused("The message is for another domain.")

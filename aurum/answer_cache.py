@@ -6,7 +6,6 @@ misses of one request are one.
 """
 
 import asyncio
-import gzip
 import logging
 import re
 import time
@@ -27,7 +26,6 @@ OVERHEAD = 1024  # bytes that an answer takes beside its own
 CHECK_INTERVAL = 1.0  # seconds between looks at the version without a notification
 TRUST = 3.0  # seconds without a sign of the database after which nothing is answered from here
 RECONNECT_PAUSE = 1.0  # seconds
-COMPRESSIBLE = 1024  # bytes from which on gzip pays
 # What names a client, asks for part of an answer, or makes the connection something else: Django's to answer.
 PERSONAL = frozenset(
     (b"authorization", b"cookie", b"range", b"upgrade", b"expect", b"content-length", b"transfer-encoding")
@@ -37,7 +35,7 @@ VARYING = (b"host", b"origin", b"accept", b"x-forwarded-proto")
 # Of these, each answer has its own.
 OWN_HEADERS = frozenset(
     (
-        *(b"x-request-id", b"date", b"connection", b"content-length", b"content-encoding"),
+        *(b"x-request-id", b"date", b"connection", b"content-length"),
         *(b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"),
     )
 )
@@ -119,6 +117,8 @@ class AnswerCache:
 
     def asked_of_bytes(self, data: bytes) -> Asked | None:
         """The one whole request that these bytes are, where its answer may be a kept one."""
+        if len(data) > MAX_REQUEST:
+            return None
         try:
             return self._requests[data]
         except KeyError:
@@ -131,16 +131,16 @@ class AnswerCache:
     # --- keeping ---------------------------------------------------------------------------------------------------
 
     def keep(self, key: Key, headers: Headers, body: bytes) -> Answer | None:
-        """Keeps a complete 200 answer of Django's where it is true now, and returns it as it goes out.
+        """Keeps a complete 200 answer where it is true now and not too large, and returns it as it goes out.
 
-        None where it is of a kind that is never kept.
+        None where it is of a kind that has no version.
         """
         values = dict(headers)
         etag = values.get(b"etag", b"")
-        if not etag or b"set-cookie" in values or len(body) > MAX_BODY or b"content-encoding" in values:
+        if not etag or b"set-cookie" in values:
             return None
-        answer = _answer(etag, headers, body, compress=key[1] == b"gzip")
-        if etag == self._etag and time.monotonic() <= self._trusted_until:
+        answer = _answer(etag, headers, body)
+        if etag == self._etag and len(body) <= MAX_BODY and time.monotonic() <= self._trusted_until:
             self._forget_one(key)
             self._answers[key] = answer
             self._bytes += _size(key, answer)
@@ -193,11 +193,8 @@ def _size(key: Key, answer: Answer) -> int:
     return OVERHEAD + sum(map(len, key)) + 3 * len(answer.head) + len(answer.body)
 
 
-def _answer(etag: bytes, headers: Headers, body: bytes, *, compress: bool) -> Answer:
+def _answer(etag: bytes, headers: Headers, body: bytes) -> Answer:
     headers = [(name, value) for name, value in headers if name not in OWN_HEADERS]
-    if compress and len(body) >= COMPRESSIBLE:
-        body = gzip.compress(body, compresslevel=6, mtime=0)
-        headers.append((b"content-encoding", b"gzip"))
     lines = b"".join(b"%s: %s\r\n" % header for header in headers)
     return Answer(
         etag=etag,
@@ -221,7 +218,7 @@ def has(answer: Answer, etags: bytes) -> bool:
 def _read(data: bytes) -> Asked | None:
     """A plainly written request; whatever is unusual is left to the real parser."""
     head, end, rest = data.partition(b"\r\n\r\n")
-    if not end or rest or len(data) > MAX_REQUEST:
+    if not end or rest:
         return None
     line, *lines = head.split(b"\r\n")
     method, _, version = line.partition(b" ")

@@ -29,6 +29,9 @@ CONNECTION_OPTIONS = {
 }
 
 
+READ_TIMEOUT = 10_000  # milliseconds of a statement that reads an answer
+
+
 def read_env_files(base_dir: Path) -> None:
     """Loads `.env`, then the fragment that the development chain writes; the real environment wins over both."""
     for name in os.environ.get("AURUM_ENV_FILES", ".env,.data/devchain.env").split(","):
@@ -136,8 +139,10 @@ def reads_database(env: environ.Env, primary: dict[str, Any]) -> dict[str, Any]:
     url = env.str("DATABASE_REPLICA_URL", default="")
     settings = database(url, "DATABASE_REPLICA_URL") if url else primary
     options = {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}
+    # Milliseconds: nobody waits longer for a page, and what takes so long must not hold a thread.
+    limited = f"{options.get('options', '')} -c statement_timeout={READ_TIMEOUT}".strip()
     return settings | {
-        "OPTIONS": options | {"server_side_binding": True, "prepare_threshold": 2},
+        "OPTIONS": options | {"server_side_binding": True, "prepare_threshold": 2, "options": limited},
         # Seconds: whichever server a name leads to by then, it is found.
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": False,

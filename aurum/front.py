@@ -16,6 +16,14 @@ from aurum.tally import Tally
 from aurum.throttling import Usage
 from aurum.wsgi_bridge import Answered, WsgiBridge
 
+LIVE = "/health/live"
+LIVES = Answered(
+    200,
+    [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"content-length", b"18")],
+    b'{"status": "live"}',
+)
+MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
+
 
 class Front:
     """Answers from the cache what it can, and lets the rest through."""
@@ -31,11 +39,15 @@ class Front:
         self.cache.start()
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         request = asked(scope["method"], target, scope["headers"])
-        if request is None:
+        if scope["path"] == LIVE:
+            # It must be heard of also when every thread is busy.
+            answered: Answered | None = LIVES
+        elif request is None:
             answered = await self._bridge.answer(scope, receive)
-            if answered is not None and _changes(scope) and answered.status < 400:
-                # Whoever changed something sees it in the next answer.
+            if answered is not None and _changes(scope) and answered.status < 300:
+                # Whoever changed something sees it in the next answer; others, when the database has told of it.
                 self.cache.forget()
+                self._pending.clear()
         else:
             answered = await self._find_or_ask(request, scope, receive)
         if answered is not None:
@@ -59,14 +71,17 @@ class Front:
         """Asks Django, for whoever else waits for the same answer too."""
         pending = self._pending[request.key] = asyncio.get_running_loop().create_future()
         kept = None
-        # The kept answer is whole: whether the client has it is seen here.
+        # The kept answer is whole: whether the client has it is seen here, and what it takes.
         headers = [header for header in scope["headers"] if header[0] not in (b"if-none-match", b"accept-encoding")]
         try:
             answered = await self._bridge.answer({**scope, "headers": headers}, receive)
             if answered is not None and answered.status == 200:
+                if request.key[1] == b"gzip":
+                    answered = await self._bridge.compressed(answered)
                 kept = self.cache.keep(request.key, answered.headers, answered.body)
         finally:
-            del self._pending[request.key]
+            if self._pending.get(request.key) is pending:
+                del self._pending[request.key]
             pending.set_result(kept)
         if answered is None or kept is None:
             return answered
@@ -74,9 +89,8 @@ class Front:
 
 
 def _changes(scope: Any) -> bool:
-    """Whether a request can change what others are answered: signing in and watching do not."""
-    private = ("/api/auth/", "/api/me")
-    return scope["method"] not in ("GET", "HEAD", "OPTIONS") and not scope["path"].startswith(private)
+    """Whether a request that succeeds has changed what others are answered: an edit of a market's metadata has."""
+    return scope["method"] == "PATCH" and scope["path"].startswith("/api/markets/")
 
 
 def _limit_headers(usage: Usage) -> list[tuple[bytes, bytes]]:
@@ -101,10 +115,15 @@ class FrontProtocol(HttpToolsProtocol):
     cache: AnswerCache
     tally: Tally
     _midway = False  # in a request of which more is to come
+    _head: int | None = None  # bytes of its head so far, while that is not whole
 
     def on_message_begin(self) -> None:
-        self._midway = True
+        self._midway, self._head = True, 0
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head = None
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._midway = False
@@ -119,6 +138,10 @@ class FrontProtocol(HttpToolsProtocol):
                 self.on_response_complete()
                 return
         super().data_received(data)
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > MAX_HEAD and not self.transport.is_closing():
+                self.send_400_response("The request's head is too large.")
 
     def _kept(self, data: bytes) -> bytes | None:
         if self.pipeline or self.flow.write_paused or self._midway:

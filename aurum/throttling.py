@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 logger = logging.getLogger(__name__)
+LONGEST_TRUSTED = 1024  # characters at the end of X-Forwarded-For, where those of trusted proxies stand
 IPV6_PREFIX = 64  # bits: what one customer of a provider has at least
 
 
@@ -49,7 +50,6 @@ class Usage:
         return max(1, ceil(self.seconds_left))
 
 
-@lru_cache(maxsize=4096)
 def client_address(peer: str, forwarded_for: str, trusted_proxies: int) -> str:
     """The client's address: an IPv4 address, or the /64 of an IPv6 one; `unknown` where the peer has none.
 
@@ -57,6 +57,11 @@ def client_address(peer: str, forwarded_for: str, trusted_proxies: int) -> str:
     n-th from the right is the client's, as the outermost of them saw it; what is left of it anybody can write. An
     entry that is no address gives nobody a counter of their own: then it is the peer's.
     """
+    return _client_address(peer, forwarded_for[-LONGEST_TRUSTED:] if trusted_proxies else "", trusted_proxies)
+
+
+@lru_cache(maxsize=4096)
+def _client_address(peer: str, forwarded_for: str, trusted_proxies: int) -> str:
     entries = [entry.strip() for entry in forwarded_for.split(",") if entry.strip()]
     if trusted_proxies and entries:
         written = _network(entries[-min(trusted_proxies, len(entries))])

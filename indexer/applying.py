@@ -86,11 +86,11 @@ def _apply_transactions(
     book: Book, entries: list[Entry], waits: Waits, *, applied: tuple[type[ChainEvent], ...] = ()
 ) -> None:
     """Applies entries transaction by transaction, all but those of the classes `applied`."""
-    for _, in_transaction in groupby(entries, key=lambda entry: entry.at.transaction_hash):
+    for transaction_hash, in_transaction in groupby(entries, key=lambda entry: entry.at.transaction_hash):
         for entry in in_transaction:
             if not applied or not isinstance(entry.event, applied):
                 _apply_one(book, entry, waits)
-        transaction_ended(book)
+        transaction_ended(book, transaction_hash)
 
 
 def _apply_one(book: Book, entry: Entry, waits: Waits) -> None:

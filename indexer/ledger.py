@@ -30,7 +30,7 @@ from indexer.rows import WaitingEvent as WaitingRow
 from markets.book import Book
 from markets.chaintime import from_seconds
 from markets.invariants import unbalanced
-from markets.models import Channel, Checkpoint, IndexedBlock
+from markets.models import Channel, Checkpoint, IndexedBlock, RankedUser, Ranking, Revision
 from markets.reverting import announce_reverted, reverted_by
 
 logger = logging.getLogger(__name__)
@@ -244,8 +244,12 @@ def _forget_events(checkpoint: Checkpoint, *, above: int) -> None:
 
 
 def _forget_projections() -> None:
-    """Empties every table that follows from events. Not by TRUNCATE: readers keep what they see until the commit."""
-    emptied: tuple[type[models.Model], ...] = (WaitingEvent, UndoImage, *reversed(PROJECTIONS))
+    """Empties every table that follows from events. Not by TRUNCATE: readers keep what they see until the commit.
+
+    What is built in their place may differ at the same block, so that answers get another version.
+    """
+    Revision.move()
+    emptied: tuple[type[models.Model], ...] = (WaitingEvent, UndoImage, Ranking, RankedUser, *reversed(PROJECTIONS))
     for model in emptied:
         rows = model._default_manager.all()
         rows._raw_delete(rows.db)  # one statement; delete() would collect what refers to it

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.contrib.postgres.search import SearchVector
-from django.db import models
+from django.db import connection, models
 from django.db.models.functions import Left, Now
 from django.utils import timezone
 
@@ -554,3 +554,10 @@ class Revision(models.Model):
 
     def __str__(self) -> str:
         return str(self.number)
+
+    @classmethod
+    def move(cls) -> None:
+        """Gives every answer another version: for who changes what they show without a new block."""
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE revision SET number = number + 1")
+            cursor.execute("NOTIFY indexed")

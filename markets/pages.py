@@ -24,7 +24,10 @@ from aurum.parameters import Parameter, by_name, choice, read_parameters
 from aurum.sqljson import JsonRow, row_of
 
 # Every answer's version: what it shows can change with each of these, and with nothing else.
-VERSION = "concat_ws('-', c.block_number, substr(c.block_hash, 3, 16), c.safe_block, c.finalized_block, r.number)"
+VERSION = f"""
+    concat_ws('-', '{settings.VERSION}', c.block_number, substr(c.block_hash, 3, 16), c.safe_block, c.finalized_block,
+              r.number)
+"""
 CHANGES = "(SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true"
 ETAG_NOW = f"SELECT 'W/\"' || {VERSION} || '\"' FROM {CHANGES}"  # noqa: S608
 NOW = f"""
@@ -225,7 +228,7 @@ def _reading(read: Callable[[BaseDatabaseWrapper], T]) -> T:
     try:
         return read(connection)
     except (OperationalError, InterfaceError) as error:
-        if not kept or connection.in_atomic_block or not passes(error):
+        if not kept or connection.in_atomic_block or not passes(error) or connection.is_usable():
             raise
         connection.close()
         return read(connection)
@@ -237,9 +240,10 @@ def _read(connection: BaseDatabaseWrapper, statement: str, values: Mapping[str, 
         return cursor.fetchall()
 
 
-def current_position() -> Position:
-    """Where an answer stands that is read now."""
-    [row] = run(NOW.format(parent="true", more=""), {})
+def current_position(using: str | None = None) -> Position:
+    """Where an answer stands that is read now, on the connection for reads or the one of this alias."""
+    statement = NOW.format(parent="true", more="")
+    [row] = run(statement, {}) if using is None else _read(connections[using], statement, {})
     return Position(row[0], row[1])
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from markets.pages import Answer, current_position, first_collateral, read_at_once, run
 from markets.pnl import PriceWeights, pool_value, price_weights
+from markets.remembered import remembered
 
 # What a series spans, and its step; that of all time depends on how long it is.
 INTERVALS: dict[str, tuple[timedelta, timedelta] | None] = {
@@ -47,7 +47,7 @@ MARKETS = """
     FROM markets m LEFT JOIN amms a ON a.address = m.amm_address WHERE m.market_id = ANY(%(markets)s)
 """
 FLOWS = """
-    SELECT type, count(*), coalesce(sum(collateral_amount), 0), sum(cost_change), min(timestamp)
+    SELECT type, count(*), coalesce(sum(collateral_amount), 0), sum(cost_change - realized_pnl), min(timestamp)
     FROM history WHERE user_address = %(address)s AND market_id = ANY(%(markets)s) GROUP BY type
 """
 LAST_BLOCKS = """
@@ -287,7 +287,7 @@ def _quotation(market: Market) -> Quotation:
     return Quotation(*_prices(market.reserves, market.payouts), int(market.supply))
 
 
-@lru_cache(maxsize=20_000)
+@remembered
 def _prices(reserves: str | None, payouts: str | None) -> tuple[PriceWeights, int]:
     held, paid = (
         None if text is None else [int(number) for number in json.loads(text)] for text in (reserves, payouts)

@@ -21,6 +21,7 @@ from markets.chaintime import from_seconds
 from markets.feeds import wire_prices
 from markets.models import IndexedBlock
 from markets.pages import run
+from markets.remembered import remembered
 
 # Relative. Each float here is off by less than 2^-53 for each of at most 260 operations: 3e-14.
 MARGIN = 1e-12
@@ -147,6 +148,6 @@ def _extremes(outcome_count: int, outcomes: tuple[int, ...]) -> str:
     """  # noqa: S608
 
 
-@lru_cache(maxsize=20_000)
+@remembered
 def _prices(reserves: str) -> Prices:
     return wire_prices([int(reserve) for reserve in msgspec.json.decode(reserves)])

@@ -238,7 +238,7 @@ def candle_starts(width: int, asked: Mapping[str, Any], now: datetime, series: i
     if "from" in asked:
         start = max(0, (asked["from"] - EPOCH) // step * width)
     else:
-        start = end - width * min(DEFAULT_CANDLES, max(1, MAX_ALL_CANDLES // series))
+        start = max(0, end - width * min(DEFAULT_CANDLES, MAX_ALL_CANDLES // max(1, series)))
     if "from" in asked and "to" in asked and asked["from"] > asked["to"]:
         raise exceptions.ValidationError({"from": ["Must not be later than to."]})
     count = max(0, end - start) // width

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
@@ -168,7 +169,8 @@ class ChainReadMixin:
         if response.status_code >= 400:
             return response
         if self.versioned:
-            return stamp(request._request, response, current_position())
+            # On the connection that the rest was read on, at the same moment.
+            return stamp(request._request, response, current_position(DEFAULT_DB_ALIAS))
         if self.checkpoint is not None:
             response["X-Indexed-Block"] = str(self.checkpoint.block_number)
         return response

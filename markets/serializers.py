@@ -6,7 +6,6 @@ The expressions speak of the aliases in listings.py: `m` markets, `d` metadata, 
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from drf_spectacular.drainage import set_override
@@ -17,6 +16,7 @@ from aurum.schema import example_of
 from markets import amm, examples, feeds
 from markets.chaintime import to_seconds
 from markets.models import HistoryEntry, Market, Trade
+from markets.remembered import remembered
 
 FINALITIES = ("pending", "safe", "final")
 STATUSES = ("open", "ended", "resolved")
@@ -78,13 +78,13 @@ def integers(column: str) -> list[int]:
     return [int(number) for number in json.loads(column)]
 
 
-@lru_cache(maxsize=20_000)  # the same markets are shown again and again
+@remembered
 def prices_json(reserves: str | None) -> str:
     """Each outcome's price at these reserves, as the column holds them."""
     return json.dumps(feeds.wire_prices(integers(reserves)) if reserves else None)
 
 
-@lru_cache(maxsize=20_000)
+@remembered
 def _weights(payouts: str | None, reserves: str | None) -> tuple[Sequence[int], int]:
     """What one token of each outcome is worth, as a share of the sum, which is 0 where there is no price."""
     written = payouts or reserves

@@ -148,7 +148,7 @@ class Story:
                         self.block, hex_id("block", self.block), self.time(), transaction, log_index, contract
                     )
                     apply_event(self.book, at, event)
-        transaction_ended(self.book)
+        transaction_ended(self.book, transaction)
         self.snapshots.append((self.block, {user: self.snapshot(user) for user in USERS}))
 
     def time(self, block: int | None = None) -> int:

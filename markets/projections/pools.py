@@ -268,13 +268,15 @@ def fee_collected(book: Book, at: LogPosition, token: str, market_id: str, payer
 # --- prices -----------------------------------------------------------------------------------------------------------
 
 
-def transaction_ended(book: Book) -> None:
-    """Prices whatever moved an AMM's tokens without one of the AMM's own events."""
-    if book.scratch.moved_amms:
-        for address, (at, part) in list(book.scratch.moved_amms.items()):
-            amm = amm_at(book, address)
-            if amm is not None:
-                record_price(book, at, amm, part)
+def transaction_ended(book: Book, transaction_hash: str) -> None:
+    """Prices whatever moved an AMM's tokens without one of the AMM's own events.
+
+    What an AMM held when it was announced, which is worked out before its block, waits for its own transaction.
+    """
+    for address, (at, part) in list(book.scratch.moved_amms.items()):
+        amm = amm_at(book, address) if at.transaction_hash == transaction_hash else None
+        if amm is not None:
+            record_price(book, at, amm, part)
     for (holder, place, outcome), released in book.scratch.released.items():
         _remember_gift(book, holder, place, outcome, released)
     book.scratch.released.clear()

@@ -169,6 +169,7 @@ def test_giving_out_a_nonce_is_two_statements(client: Client) -> None:
         ({"domain": "localhost:5173.evil.example"}, "The message is for another domain."),
         ({"domain": "localhost"}, "The message is for another domain."),
         ({"uri": "https://evil.example/"}, "The message is for another URI."),
+        ({"uri": "https://["}, "The message is for another URI."),
         ({"uri": "https://localhost:5173"}, "The message is for another URI."),
         ({"uri": "http://localhost:5173@evil.example"}, "The message is for another URI."),
         ({"uri": "urn:localhost:5173"}, "The message is for another URI."),

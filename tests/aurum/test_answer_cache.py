@@ -146,13 +146,33 @@ def test_memory_is_bounded_and_the_least_asked_for_goes_first(monkeypatch: pytes
     [
         [(b"set-cookie", b"a=b"), (b"etag", ETAG)],
         [(b"content-type", b"text/html")],
-        [(b"etag", ETAG), (b"content-encoding", b"gzip")],
     ],
 )
 def test_some_answers_are_never_kept(headers: list[tuple[bytes, bytes]]) -> None:
     async def test(cache: AnswerCache, database: Database) -> None:
         assert cache.keep(KEY, headers, b"{}") is None
         assert cache.find(KEY) is None
+
+    run(test)
+
+
+def test_a_large_answer_goes_out_and_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_cache, "MAX_BODY", 10)
+
+    async def test(cache: AnswerCache, database: Database) -> None:
+        answer = cache.keep(KEY, [(b"etag", ETAG), (b"content-encoding", b"gzip")], b"x" * 11)
+        assert answer is not None
+        assert (answer.body, b"content-encoding: gzip" in answer.head) == (b"x" * 11, True)
+        assert cache.find(KEY) is None
+
+    run(test)
+
+
+def test_bytes_that_are_no_plain_request_are_not_remembered() -> None:
+    async def test(cache: AnswerCache, database: Database) -> None:
+        for number in range(100):
+            assert cache.asked_of_bytes(b"GET /api/%d" % number + b"x" * 2**16) is None
+        assert cache._requests == {}
 
     run(test)
 

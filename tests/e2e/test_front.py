@@ -4,6 +4,7 @@ import gzip
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -284,6 +285,30 @@ def test_a_body_that_nobody_reads_is_a_problem_with_an_id(server: str) -> None:
         "detail": "The body is too large.",
         "requestId": answer.headers["x-request-id"],
     }
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_head_without_end_is_400(server: str, whole: bool) -> None:
+    client = Connection(server)
+    client.send(b"GET /api/markets HTTP/1.1\r\nHost: localhost\r\n")
+    with suppress(ConnectionError):
+        for _ in range(64):
+            client.send(b"X-Junk: " + b"x" * 4096 + (b"\r\n" if whole else b""))
+    assert client.receive().status == 400
+
+
+def test_a_live_process_says_so_without_a_thread(server: str) -> None:
+    answer = Connection(server).get("/health/live")
+    assert (answer.status, json.loads(answer.body)) == (200, {"status": "live"})
+
+
+def test_the_document_says_which_it_is(server: str) -> None:
+    client = Connection(server)
+    first = client.get("/api/schema", Accept_Encoding="gzip")
+    assert (first.status, first.headers["content-encoding"]) == (200, "gzip")
+    assert json.loads(gzip.decompress(first.body))["openapi"].startswith("3.1")
+    assert client.get("/api/schema", If_None_Match=first.headers["etag"]).status == 304
+    assert client.get("/api/schema?version=a%0ab").status == 400
 
 
 def test_concurrent_misses_are_one(client: Connection, server: str) -> None:

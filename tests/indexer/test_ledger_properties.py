@@ -338,4 +338,5 @@ def test_the_ledger_whatever_happens() -> None:
             report_multiple_bugs=False,
         ),
     )
-    assert LedgerMachine.events > 30 * EXAMPLES
+    # How many differs from run to run; that it is not next to nothing is what the rest rests on.
+    assert LedgerMachine.events > 10 * EXAMPLES
