@@ -39,7 +39,7 @@ class Front:
         self.cache.start()
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         request = asked(scope["method"], target, scope["headers"])
-        if scope["path"] == LIVE:
+        if scope["path"] == LIVE and scope["method"] in ("GET", "HEAD"):
             # It must be heard of also when every thread is busy.
             answered: Answered | None = LIVES
         elif request is None:

@@ -298,8 +298,11 @@ def test_a_head_without_end_is_400(server: str, whole: bool) -> None:
 
 
 def test_a_live_process_says_so_without_a_thread(server: str) -> None:
-    answer = Connection(server).get("/health/live")
+    client = Connection(server)
+    answer = client.get("/health/live")
     assert (answer.status, json.loads(answer.body)) == (200, {"status": "live"})
+    client.send(b"POST /health/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+    assert client.receive().status == 405
 
 
 def test_the_document_says_which_it_is(server: str) -> None:

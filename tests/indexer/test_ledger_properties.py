@@ -37,7 +37,7 @@ from tests.snapshots import FEED, database
 
 pytestmark = pytest.mark.django_db
 
-EXAMPLES = int(os.environ.get("LEDGER_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("LEDGER_EXAMPLES", "20"))
 SINGLE = "0x" + keccak(b"TransferSingle(address,address,address,uint256,uint256)").hex()
 BATCH = "0x" + keccak(b"TransferBatch(address,address,address,uint256[],uint256[])").hex()
 

@@ -107,7 +107,7 @@ EVENTS = st.lists(
     max_size=10,
 )
 thoroughly = settings(
-    max_examples=80, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -133,7 +133,7 @@ AMOUNT = st.sampled_from([0, 1, 10**18, MAX_UINT256])
 
 # Examples cost a database's work each: a failure is told at once, not made smaller for minutes.
 @settings(
-    max_examples=30,
+    max_examples=60,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,

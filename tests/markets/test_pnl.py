@@ -146,7 +146,7 @@ def test_what_a_pool_is_worth(reserves: list[int] | None, payouts: list[int] | N
 
 
 @pytest.mark.django_db
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32 - 1),
     outcome_counts=st.lists(st.integers(2, 8), min_size=1, max_size=3),
