@@ -30,9 +30,10 @@ stop: install ## end a `make run` of another terminal, or what a killed one left
 reset: stop ## delete the development chain and the embedded database; the next `make run` starts anew
 	rm -rf .data/devchain .data/devchain.env .data/postgres
 
-# The trap lets Ctrl-C end pytest and still reach the line that stops its database.
+# Each worker has a test database of its own. The trap lets Ctrl-C end pytest and still reach the line that stops the server.
+test: WORKERS ?= 2
 test: install ## run the tests; ARGS="-k prices -x" goes to pytest
-	@trap : INT; $(VENV_PYTHON) -m pytest $(ARGS); code=$$?; \
+	@trap : INT; $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(ARGS); code=$$?; \
 	$(VENV_PYTHON) -m aurum.embedded_postgres stop "$(TEST_POSTGRES)"; exit $$code
 
 # mypy's Django plugin loads the settings, which would start the embedded database.

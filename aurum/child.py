@@ -7,6 +7,7 @@ import threading
 
 logger = logging.getLogger(__name__)
 RESTART_PAUSE = 5.0  # seconds; what ended at once would otherwise end many times a second
+GRACE = 20.0  # seconds between SIGTERM and SIGKILL: a batch in flight is committed or rolled back
 
 
 class Child:
@@ -22,12 +23,15 @@ class Child:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the command with SIGTERM and waits for it."""
+        """Ends the command and waits for it; SIGTERM, then SIGKILL after GRACE. Harmless where it was not started."""
         self._stopping.set()
-        process = self._process
-        if process is not None:
-            process.terminate()
-        self._thread.join()
+        if self._process is not None:
+            self._process.terminate()
+        if self._thread.is_alive():
+            self._thread.join(GRACE)
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._thread.join()
 
     def _keep_running(self) -> None:
         while not self._stopping.is_set():

@@ -49,13 +49,14 @@ def manage(*arguments: str, deployment: Deployment, **more: str) -> subprocess.P
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,  # a process group of its own, see `output_of`
     )
 
 
 def index_once(deployment: Deployment, **more: str) -> str:
     """Runs `run_indexer --once` to its end, which must be exit 0, and returns what it printed."""
     process = manage("run_indexer", "--once", deployment=deployment, **more)
-    output, _ = process.communicate(timeout=300)
+    output = output_of(process, seconds=300)
     assert process.returncode == 0, output
     return output
 
@@ -68,9 +69,18 @@ def running(*arguments: str, deployment: Deployment, **more: str) -> Iterator[su
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=30)
+        output = output_of(process, seconds=60)
         print(output)  # pytest shows it where the test fails
     assert process.returncode == 0, output
+
+
+def output_of(process: subprocess.Popen[str], *, seconds: float) -> str:
+    """What it printed until its end. One that does not end is killed with what it has started: it would disturb others."""
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return f"{process.communicate()[0]}\nkilled: it did not end in {seconds} s"
 
 
 @contextmanager
@@ -84,7 +94,7 @@ def serving(deployment: Deployment, *arguments: str, **more: str) -> Iterator[st
 
 def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
     """Until something listens on the port; bounded."""
-    deadline = monotonic() + 30
+    deadline = monotonic() + 60
     while not _answers(port):
         assert process.poll() is None, "the server has ended"
         assert monotonic() < deadline, "the server does not answer"

@@ -85,6 +85,16 @@ def test_an_indexer_that_dies_is_started_again_and_none_is_left_behind(
     assert not Path(f"/proc/{second[0]}").exists()
 
 
+def test_it_can_be_ended_while_it_starts(chain: tuple[Web3, Deployment]) -> None:
+    with running("serve", "--with-indexer", deployment=chain[1], HOST="127.0.0.1", PORT=str(free_port())) as server:
+        started: list[int] = []
+        while not started:
+            Event().wait(0.01)
+            assert server.poll() is None
+            started = children(server.pid)
+    assert not Path(f"/proc/{started[0]}").exists()
+
+
 def test_a_busy_port_is_one_clear_line(chain: tuple[Web3, Deployment]) -> None:
     with serving(chain[1]) as address:
         host, port = address.split(":")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 # Seeds that have failed once. A change to the simulation changes what they do: a bug has a test of its own as well.
 KEPT_SEEDS: tuple[int, ...] = (31, 47, 52)
-MANY = int(os.environ.get("SEEDS") or 20)  # takes CI one or two minutes
+MANY = int(os.environ.get("SEEDS") or 100)  # takes CI about five minutes
 ALL_SEEDS = sorted({*KEPT_SEEDS, *range(MANY)})
 SEEDS = [int(seed)] if (seed := os.environ.get("SEED")) else ALL_SEEDS
 FRESH = 1000  # blocks in a batch of the sync that all is compared with

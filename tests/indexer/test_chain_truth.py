@@ -18,7 +18,7 @@ from tests.truth import Truth
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_bots(chain: tuple[Web3, Deployment], seed: int) -> None:
     w3, deployment = chain
     play(w3, deployment, seed=seed, markets=6, steps=120)

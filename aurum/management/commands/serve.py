@@ -1,7 +1,7 @@
 """The web server as production runs it, on HOST and PORT; `--with-indexer` runs the indexer beside it."""
 
 import signal
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 from django.conf import settings
@@ -26,16 +26,15 @@ class Command(BaseCommand):
     def handle(self, *, with_indexer: bool, **options: Any) -> None:
         free_or_exit(settings.HOST, settings.PORT, "PORT")
         throttling.announce()
-        # uvicorn stops on these, and then raises them again for whoever was there before: that must not kill us, for
-        # the indexer is still to be stopped.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
+        # uvicorn takes these while it runs, and raises them again when it has stopped. They must end us at every moment,
+        # and never before the indexer is stopped.
+        handle_signals(end)
         indexer = Child("run_indexer")
-        if with_indexer:
-            indexer.start()
-        from aurum import asgi  # which opens what the indexer's process must not inherit
-
         try:
+            if with_indexer:
+                indexer.start()
+            from aurum import asgi  # which opens what the indexer's process must not inherit
+
             uvicorn.run(
                 asgi.application,
                 http=type("Protocol", (FrontProtocol,), {"cache": asgi.answers, "tally": asgi.tally}),
@@ -54,5 +53,14 @@ class Command(BaseCommand):
                 backlog=4096,
             )
         finally:
-            if with_indexer:
-                indexer.stop()
+            handle_signals(lambda *_: None)  # the indexer is being ended
+            indexer.stop()
+
+
+def handle_signals(handler: Any) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def end(*_: Any) -> NoReturn:
+    raise SystemExit(0)
