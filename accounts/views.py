@@ -20,6 +20,7 @@ from accounts.models import ApiSession, WatchedMarket
 from aurum.parameters import HEX, MARKET_ID, Parameter, read_parameters
 from aurum.schema import page_of, problems
 from markets.models import Market
+from markets.pages import carried_out
 from markets.reading import by_id
 
 ADDRESS_FORM = re.compile(r"0x[0-9a-f]{40}")
@@ -221,7 +222,7 @@ class WatchlistView(PrivateMixin, APIView):
         responses={200: page_of(serializers.WatchedMarketSerializer)} | problems(400, 401),
     )
     def get(self, request: Request) -> HttpResponse:
-        position, body = self.listing.page(request._request, {"user": request.user.pk})
+        position, body = carried_out(self.listing.page(request._request, {"user": request.user.pk}))
         response = HttpResponse(body, content_type="application/json")
         if position.block_number is not None:
             response["X-Indexed-Block"] = str(position.block_number)

@@ -14,7 +14,7 @@ from aurum import sqljson
 from aurum.parameters import by_name, integer, read_parameters
 from markets.amm import liquidity
 from markets.listings import MARKET_ID
-from markets.pages import Answer, Rows
+from markets.pages import Answer, Plan, Rows
 from markets.reading import ObjectView
 from markets.serializers import ORACLE_STATES, MarketPricesSerializer, MarketSerializer, integers
 
@@ -98,7 +98,8 @@ class MarketAsOfSerializer(MarketSerializer):
     )
 
 
-market_then = Rows(serializer=MarketAsOfSerializer, source=MARKET_THEN, parent=MARKET_ID)
+NOT_YET = "The market was not there yet at the end of that block."
+market_then = Rows(serializer=MarketAsOfSerializer, source=MARKET_THEN, parent=MARKET_ID, missing=NOT_YET)
 market_prices_then = Rows(
     serializer=MarketPricesSerializer,
     source=f"""
@@ -106,6 +107,7 @@ market_prices_then = Rows(
         {POINT} CROSS JOIN LATERAL (SELECT l.market_id, point.reserves) m
     """,
     parent=MARKET_ID,
+    missing=NOT_YET,
 )
 
 
@@ -115,14 +117,16 @@ class AsOfView(ObjectView):
     rows_then: Rows
     parameters = by_name(AS_OF_BLOCK)
 
-    def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
+    def plan(self, request: HttpRequest, values: Mapping[str, Any]) -> Plan | None:
         asked = read_parameters(request.GET, self.parameters)
         if not asked:
-            return self.rows.one(values)
-        row = self.rows_then.row
-        position, rows = self.rows_then.read(row.columns(), {**values, **asked})
-        if position.block_number is None or asked["asOfBlock"] > position.block_number:
-            raise exceptions.ValidationError({"asOfBlock": [f"The last indexed block is {position.block_number}."]})
-        if not rows:
-            raise exceptions.NotFound("The market was not there yet at the end of that block.")
-        return Answer(position, row.finish(rows[0]))
+            return self.rows.plan(values)
+        block, then = asked["asOfBlock"], self.rows_then.plan({**values, **asked})
+
+        def answer(rows: list[Any]) -> Answer:
+            indexed = rows[0][0]
+            if rows[0][2] is not None and (indexed is None or block > indexed):
+                raise exceptions.ValidationError({"asOfBlock": [f"The last indexed block is {indexed}."]})
+            return then.answer(rows)
+
+        return then._replace(answer=answer)

@@ -70,6 +70,14 @@ class Answer(NamedTuple):
     body: str
 
 
+class Plan(NamedTuple):
+    """An answer that one statement gives; `answer` makes it of the rows, or raises NotFound."""
+
+    statement: str
+    values: Mapping[str, Any]
+    answer: Callable[[list[Any]], Answer]
+
+
 class Key(NamedTuple):
     """One column of an ordering: never null; `type` is its SQL type."""
 
@@ -87,12 +95,16 @@ class Filter(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Rows of one kind. `parent` is an expression of what the path names, null where that does not exist (404)."""
+    """Rows of one kind. `parent` is an expression of what the path names, null where that does not exist (404).
+
+    `missing` is said where a single row is wanted and there is none.
+    """
 
     serializer: type[serializers.Serializer]
     source: str
     where: str = "true"
     parent: str = "true"
+    missing: str | None = None
 
     @cached_property
     def row(self) -> JsonRow:
@@ -108,17 +120,17 @@ class Rows:
 
     def read(self, columns: Sequence[str], values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
         """All rows, as these columns, of which the first is never null. Raises NotFound without what the path names."""
-        rows = run(self.statement(columns, self.where), values)
-        if rows[0][2] is None:
-            raise exceptions.NotFound
-        return Position(*rows[0][:2]), [row[HEAD:] for row in rows if row[HEAD] is not None]
+        return _found(run(self.statement(columns, self.where), values))
 
-    def one(self, values: Mapping[str, Any]) -> Answer:
-        """The single row that `where` leaves. Raises NotFound."""
-        position, rows = self.read(self.row.columns(), values)
-        if not rows:
-            raise exceptions.NotFound
-        return Answer(position, self.row.finish(rows[0]))
+    def plan(self, values: Mapping[str, Any]) -> Plan:
+        """How the single row that `where` leaves is read; none is NotFound."""
+        return Plan(self.statement(self.row.columns(), self.where), values, self._only)
+
+    def _only(self, rows: list[Any]) -> Answer:
+        position, found = _found(rows)
+        if not found:
+            raise exceptions.NotFound(self.missing)
+        return Answer(position, self.row.finish(found[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +146,8 @@ class Listing(Rows):
         ordering = [choice("ordering", list(self.orders))] if len(self.orders) > 1 else []
         return by_name(*(filter.parameter for filter in self.filters), *ordering) | PAGING
 
-    def page(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
-        """One page as the request asks for it; `values` are those of the path."""
+    def page(self, request: HttpRequest, values: Mapping[str, Any]) -> Plan:
+        """How one page is read as the request asks for it; `values` are those of the path. Raises ValidationError."""
         asked = read_parameters(request.GET, self.parameters)
         cursor = read_cursor(request)
         limit = asked.pop(LIMIT, DEFAULT_LIMIT)
@@ -143,12 +155,12 @@ class Listing(Rows):
         order = asked.pop("ordering", next(iter(self.orders)))
         direction = None if cursor is None else cursor.backwards
         statement = _page_statement(self, tuple(sorted(asked)), order, direction)
-        rows = run(statement, {**values, **asked, **_cursor_values(cursor), LIMIT: limit + 1})
-        if rows[0][2] is None:
-            raise exceptions.NotFound
-        position = Position(*rows[0][:2])
-        found = [row for row in rows if row[HEAD] is not None]
-        return Answer(position, self._body(request, found, limit, cursor, len(self.orders[order])))
+
+        def answer(rows: list[Any]) -> Answer:
+            position, found = _found(rows)
+            return Answer(position, self._body(request, found, limit, cursor, len(self.orders[order])))
+
+        return Plan(statement, {**values, **asked, **_cursor_values(cursor), LIMIT: limit + 1}, answer)
 
     def _body(self, request: HttpRequest, rows: list[Any], limit: int, cursor: Cursor | None, keys: int) -> str:
         more, rows = len(rows) > limit, rows[:limit]
@@ -159,11 +171,18 @@ class Listing(Rows):
         preceding = more if backwards else cursor is not None
         previous = page_link(request, rows[0][-keys:], backwards=True) if rows and preceding else None
         finish = self.row.finish
-        results = ",".join([finish(row[HEAD:]) for row in rows])
+        results = ",".join([finish(row) for row in rows])
         return f'{{"results":[{results}],"next":{json.dumps(following)},"previous":{json.dumps(previous)}}}'
 
     def __hash__(self) -> int:
         return id(self)
+
+
+def _found(rows: list[Any]) -> tuple[Position, list[Any]]:
+    """Where an answer stands, and its rows without what `now` says. Raises NotFound without what the path names."""
+    if rows[0][2] is None:
+        raise exceptions.NotFound
+    return Position(*rows[0][:2]), [row[HEAD:] for row in rows if row[HEAD] is not None]
 
 
 @lru_cache(maxsize=512)
@@ -214,6 +233,11 @@ def read_at_once(read: Callable[[], T]) -> T:
             return read()
 
     return _reading(within)
+
+
+def carried_out(plan: Plan) -> Answer:
+    """The answer of a plan, read on this thread's connection."""
+    return plan.answer(run(plan.statement, plan.values))
 
 
 def run(statement: str, values: Mapping[str, Any]) -> list[Any]:

@@ -22,7 +22,7 @@ from aurum.parameters import HEX, UUID_FORM, Parameter, read_parameters
 from aurum.problems import UNAVAILABLE, database_unavailable, problem_response
 from aurum.throttling import admit
 from markets.models import Checkpoint, CollateralToken
-from markets.pages import Answer, Listing, Position, Rows, current_position, one_snapshot
+from markets.pages import Answer, Listing, Plan, Position, Rows, carried_out, current_position, one_snapshot
 
 
 def by_id(value: str, chain_field: str) -> Q:
@@ -92,9 +92,16 @@ class ReadView(APIView):
         position, body = self.answer(request, self.path_values(**path))
         return stamp(request, HttpResponse(body, content_type="application/json"), position)
 
+    def plan(self, request: HttpRequest, values: Mapping[str, Any]) -> Plan | None:
+        """How the answer is read, for these values of the path; None where it takes more than one statement."""
+        return None
+
     def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
-        """The body, for these values of the path."""
-        raise NotImplementedError
+        """The answer, for these values of the path."""
+        plan = self.plan(request, values)
+        if plan is None:
+            raise NotImplementedError
+        return carried_out(plan)
 
 
 class ObjectView(ReadView):
@@ -103,8 +110,8 @@ class ObjectView(ReadView):
     rows: Rows
     parameters: ClassVar[dict[str, Parameter]] = {}
 
-    def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
-        return self.rows.one({**values, **read_parameters(request.GET, self.parameters)})
+    def plan(self, request: HttpRequest, values: Mapping[str, Any]) -> Plan | None:
+        return self.rows.plan({**values, **read_parameters(request.GET, self.parameters)})
 
 
 class ListView(ReadView):
@@ -116,7 +123,7 @@ class ListView(ReadView):
     def parameters(self) -> dict[str, Parameter]:
         return self.listing.parameters
 
-    def answer(self, request: HttpRequest, values: Mapping[str, Any]) -> Answer:
+    def plan(self, request: HttpRequest, values: Mapping[str, Any]) -> Plan | None:
         return self.listing.page(request, values)
 
 

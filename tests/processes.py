@@ -75,7 +75,7 @@ def running(*arguments: str, deployment: Deployment, **more: str) -> Iterator[su
 
 
 def output_of(process: subprocess.Popen[str], *, seconds: float) -> str:
-    """What it printed until its end. One that does not end is killed with what it has started: it would disturb others."""
+    """What it printed until its end. What does not end is killed, with what it has started: it would disturb others."""
     try:
         return process.communicate(timeout=seconds)[0]
     except subprocess.TimeoutExpired:

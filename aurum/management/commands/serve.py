@@ -26,8 +26,8 @@ class Command(BaseCommand):
     def handle(self, *, with_indexer: bool, **options: Any) -> None:
         free_or_exit(settings.HOST, settings.PORT, "PORT")
         throttling.announce()
-        # uvicorn takes these while it runs, and raises them again when it has stopped. They must end us at every moment,
-        # and never before the indexer is stopped.
+        # uvicorn takes these while it runs, and raises them again when it has stopped. They end us at every moment, but
+        # not before the indexer is stopped.
         handle_signals(end)
         indexer = Child("run_indexer")
         try:
