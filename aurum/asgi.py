@@ -13,12 +13,13 @@ from channels.security.websocket import WebsocketDenier  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 from aurum.answer_cache import AnswerCache  # noqa: E402
-from aurum.database import connect_async  # noqa: E402
+from aurum.database import connect_async, open_read_pool  # noqa: E402
 from aurum.front import Front  # noqa: E402
 from aurum.origins import OriginCheck  # noqa: E402
 from aurum.tally import Tally  # noqa: E402
 from aurum.wsgi_bridge import WsgiBridge  # noqa: E402
 from markets.consumers import FeedConsumer  # noqa: E402
+from markets.direct_reads import DirectReads  # noqa: E402
 from markets.hub import Hub  # noqa: E402
 from markets.pages import ETAG_NOW  # noqa: E402
 
@@ -28,7 +29,7 @@ tally = Tally()
 
 application = ProtocolTypeRouter(
     {
-        "http": Front(answers, WsgiBridge(django_application), tally),
+        "http": Front(answers, DirectReads(open_read_pool), WsgiBridge(django_application), tally),
         "websocket": OriginCheck(
             URLRouter([path("ws", FeedConsumer.as_asgi(hub=hub)), re_path("", WebsocketDenier.as_asgi())])
         ),

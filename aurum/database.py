@@ -8,11 +8,17 @@ from typing import Any
 
 import django.db
 import psycopg
-from django.db import connection
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from psycopg.pq import PipelineStatus
+from psycopg_pool import AsyncConnectionPool
 
 # What Django gives psycopg for its own synchronous connections.
 DJANGO_ONLY = ("context", "cursor_factory", "prepare_threshold", "pool")
+
+MOST_READERS = 4  # connections of one process for reads on the event loop, which has one core
+READER_TIMEOUT = 2.0  # seconds to wait for one of them
+READER_LIFETIME = 60.0  # seconds: whichever server a name leads to by then, it is found
 
 # What the server says when the same transaction may work later: SQLSTATEs, or their classes (the first two characters).
 # Every other one would fail again, or worse: a bug, a missing migration or right, an amount out of bounds, corruption.
@@ -89,5 +95,25 @@ async def connect_async() -> psycopg.AsyncConnection:
     return await psycopg.AsyncConnection.connect(**_parameters(), autocommit=True)
 
 
-def _parameters() -> dict[str, Any]:
-    return {name: value for name, value in connection.get_connection_params().items() if name not in DJANGO_ONLY}
+async def open_read_pool() -> AsyncConnectionPool:
+    """Opens autocommit connections for reads on the event loop, as Django's for the alias of reads.
+
+    One that turns out to be broken fails the read at hand and is replaced; nobody waits long for a free one.
+    """
+    reads = _parameters(settings.READS)
+    reads["options"] = f"{reads.get('options', '')} -c timezone=UTC".strip()
+    pool = AsyncConnectionPool(
+        kwargs={**reads, "autocommit": True, "prepare_threshold": 0},
+        min_size=1,
+        max_size=MOST_READERS,
+        timeout=READER_TIMEOUT,
+        max_lifetime=READER_LIFETIME,
+        open=False,
+    )
+    await pool.open()
+    return pool
+
+
+def _parameters(alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
+    known: dict[str, Any] = connections[alias].get_connection_params()
+    return {name: value for name, value in known.items() if name not in DJANGO_ONLY}

@@ -13,8 +13,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from aurum.answer_cache import Answer, AnswerCache, Asked, Key, asked, has
 from aurum.request_id import PLAIN_BYTES
 from aurum.tally import Tally
-from aurum.throttling import Usage
+from aurum.throttling import USAGE, Usage
 from aurum.wsgi_bridge import Answered, WsgiBridge
+from markets.direct_reads import DirectReads
 
 LIVE = "/health/live"
 LIVES = Answered(
@@ -26,10 +27,11 @@ MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
 
 
 class Front:
-    """Answers from the cache what it can, and lets the rest through."""
+    """Answers from the cache what it can, then by a direct read, and lets the rest through."""
 
-    def __init__(self, cache: AnswerCache, bridge: WsgiBridge, tally: Tally) -> None:
+    def __init__(self, cache: AnswerCache, direct: DirectReads, bridge: WsgiBridge, tally: Tally) -> None:
         self.cache = cache
+        self._direct = direct
         self._bridge = bridge
         self._tally = tally
         # Requests whose answer others wait for.
@@ -58,23 +60,29 @@ class Front:
         answer = self.cache.find(request.key)
         if answer is None and request.key in self._pending:
             answer = await asyncio.shield(self._pending[request.key])
+        if answer is None and request.key in self._pending:
+            return await self._bridge.answer(scope, receive)
+        usage = self._tally.count((scope.get("client") or ("",))[0], request.forwarded_for.decode("latin-1"))
+        scope[USAGE] = usage
+        if usage.is_exceeded:
+            return await self._bridge.answer(scope, receive)
         if answer is not None:
-            usage = self._tally.count((scope.get("client") or ("",))[0], request.forwarded_for.decode("latin-1"))
-            if not usage.is_exceeded:
-                return _from_kept(answer, request, _limit_headers(usage))
-            return await self._bridge.answer(scope, receive)
-        if request.key in self._pending:
-            return await self._bridge.answer(scope, receive)
-        return await self._ask(request, scope, receive)
+            return _from_kept(answer, request, _limit_headers(usage))
+        return await self._ask(request, scope, receive, usage)
 
-    async def _ask(self, request: Asked, scope: Any, receive: Any) -> Answered | None:
-        """Asks Django, for whoever else waits for the same answer too."""
+    async def _ask(self, request: Asked, scope: Any, receive: Any, usage: Usage) -> Answered | None:
+        """Asks the database, or Django, for whoever else waits for the same answer too."""
         pending = self._pending[request.key] = asyncio.get_running_loop().create_future()
         kept = None
         # The kept answer is whole: whether the client has it is seen here, and what it takes.
         headers = [header for header in scope["headers"] if header[0] not in (b"if-none-match", b"accept-encoding")]
+        scope = {**scope, "headers": headers}
         try:
-            answered = await self._bridge.answer({**scope, "headers": headers}, receive)
+            answered = await self._direct.answer(request.key, scope)
+            if answered is None:
+                answered = await self._bridge.answer(scope, receive)
+                if answered is not None:
+                    self._direct.learn(request.key, scope, answered)
             if answered is not None and answered.status == 200:
                 if request.key[1] == b"gzip":
                     answered = await self._bridge.compressed(answered)
@@ -85,7 +93,7 @@ class Front:
             pending.set_result(kept)
         if answered is None or kept is None:
             return answered
-        return _from_kept(kept, request, [each for each in answered.headers if each[0].startswith(b"ratelimit-")])
+        return _from_kept(kept, request, _limit_headers(usage))
 
 
 def _changes(scope: Any) -> bool:

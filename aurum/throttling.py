@@ -21,6 +21,7 @@ from rest_framework.throttling import BaseThrottle
 
 logger = logging.getLogger(__name__)
 LONGEST_TRUSTED = 1024  # characters at the end of X-Forwarded-For, where those of trusted proxies stand
+USAGE = "aurum.usage"  # in a request's scope and environment: what was counted in front of Django
 IPV6_PREFIX = 64  # bits: what one customer of a provider has at least
 
 
@@ -106,8 +107,8 @@ def count(subject: str) -> Usage:
 
 
 def admit(request: HttpRequest) -> None:
-    """Counts a request without credentials. Raises Throttled."""
-    usage = count(f"address:{address_of(request)}")
+    """Counts a request without credentials, where it was not counted in front of Django. Raises Throttled."""
+    usage = request.META.get(USAGE) or count(f"address:{address_of(request)}")
     request.rate_limit = usage  # type: ignore[attr-defined]
     if usage.is_exceeded:
         raise Throttled(usage.wait)

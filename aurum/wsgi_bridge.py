@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from aurum.problems import CONTENT_TYPE, problem
+from aurum.throttling import USAGE
 
 # Each holds a connection to the database, see DATABASES["reads"].
 THREADS = 8
@@ -130,6 +131,7 @@ def environ_of(scope: Any, body: bytes) -> Environ:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
+        USAGE: scope.get(USAGE),
     }
     for name, value in scope["headers"]:
         _add_header(environ, name, value)

@@ -129,6 +129,39 @@ def test_a_kept_answer_is_the_same_under_a_request_id_of_its_own(client: Connect
     assert first.headers["x-indexed-block"] == "1000000"
 
 
+@pytest.mark.parametrize("more", [{}, {"Origin": "http://localhost:5173"}])
+def test_a_direct_read_is_the_same_as_djangos(client: Connection, more: dict[str, str]) -> None:
+    """With a cookie, whatever it is, a request goes to Django."""
+    market, user = factories.make_market(), "0x" + "1a" * 20
+    for _ in range(40):
+        factories.make_trade(market)
+    factories.make_position(market, user_address=user)
+    path = f"/api/markets/{market.market_id}"
+    until(client, path, lambda answer: answer.status == 200)
+    ours = [path, f"{path}/prices", f"{path}/positions", f"{path}/trades", f"/api/users/{user}/positions"]
+    theirs = [f"{path}/quote?side=buy&outcome=0&amount=5", f"{path}x", f"{path}?asOfBlock=7000000", "/api/markets?x=1"]
+    rest = json.loads(client.get(f"{path}/trades?limit=7").body)["next"].removeprefix("http://localhost")
+    client.get("/api/markets", **more)  # from which the headers are learnt
+    for target in (*ours, rest, *theirs):
+        direct, djangos = client.get(target, **more), client.get(target, Cookie="a=b", **more)
+        assert (direct.status, _named(direct.headers)) == (djangos.status, _named(djangos.headers)), target
+        bodies = [_without_id(answer) for answer in (direct, djangos)]
+        assert bodies[0] == bodies[1], target
+        remaining = [int(answer.headers["ratelimit-remaining"]) for answer in (direct, djangos)]
+        assert remaining[0] == remaining[1] + 1
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    """Without what differs from answer to answer; lists in no order."""
+    own = ("x-request-id", "date", "ratelimit-remaining", "ratelimit-reset", "content-length")
+    headers = {name: value for name, value in headers.items() if name not in own}
+    return headers | {"vary": ",".join(sorted(headers.get("vary", "").lower().replace(" ", "").split(",")))}
+
+
+def _without_id(answer: Answer) -> Any:
+    return {name: value for name, value in json.loads(answer.body).items() if name != "requestId"}
+
+
 def test_every_change_shows(client: Connection) -> None:
     """The ledger's, people's, and one that goes back."""
     market = factories.make_market()
