@@ -48,9 +48,12 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One kept answer. `head` ends in the line break of its last header; `body` is as it goes out."""
+    """One kept answer. `head` ends in the line break of its last header; `body` is as it goes out; `route` is what it
+    counts as.
+    """
 
     etag: bytes
+    route: str
     headers: Headers
     head: bytes
     head_unmodified: bytes
@@ -130,7 +133,7 @@ class AnswerCache:
 
     # --- keeping ---------------------------------------------------------------------------------------------------
 
-    def keep(self, key: Key, headers: Headers, body: bytes) -> Answer | None:
+    def keep(self, key: Key, headers: Headers, body: bytes, route: str) -> Answer | None:
         """Keeps a complete 200 answer where it is true now and not too large, and returns it as it goes out.
 
         None where it is of a kind that has no version.
@@ -139,7 +142,7 @@ class AnswerCache:
         etag = values.get(b"etag", b"")
         if not etag or b"set-cookie" in values:
             return None
-        answer = _answer(etag, headers, body)
+        answer = _answer(etag, headers, body, route)
         if etag == self._etag and len(body) <= MAX_BODY and time.monotonic() <= self._trusted_until:
             self._forget_one(key)
             self._answers[key] = answer
@@ -193,11 +196,12 @@ def _size(key: Key, answer: Answer) -> int:
     return OVERHEAD + sum(map(len, key)) + 3 * len(answer.head) + len(answer.body)
 
 
-def _answer(etag: bytes, headers: Headers, body: bytes) -> Answer:
+def _answer(etag: bytes, headers: Headers, body: bytes, route: str) -> Answer:
     headers = [(name, value) for name, value in headers if name not in OWN_HEADERS]
     lines = b"".join(b"%s: %s\r\n" % header for header in headers)
     return Answer(
         etag=etag,
+        route=route,
         headers=headers,
         head=b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n" % (lines, len(body)),
         head_unmodified=b"HTTP/1.1 304 Not Modified\r\n" + _unmodified(headers),

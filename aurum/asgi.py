@@ -12,6 +12,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import WebsocketDenier  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
+import aurum.urls  # noqa: E402, F401 (the first request is not to wait for it)
 from aurum.answer_cache import AnswerCache  # noqa: E402
 from aurum.database import connect_async, open_read_pool  # noqa: E402
 from aurum.front import Front  # noqa: E402

@@ -1,6 +1,7 @@
 """Keeps one command of manage.py running beside this process."""
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -13,8 +14,9 @@ GRACE = 20.0  # seconds between SIGTERM and SIGKILL: a batch in flight is commit
 class Child:
     """A command that is started again when it ends by itself, until `stop`."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, **environment: str) -> None:
         self._command = [sys.executable, sys.argv[0], command]
+        self._environment = environment
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep_running, name=command)
@@ -35,7 +37,7 @@ class Child:
 
     def _keep_running(self) -> None:
         while not self._stopping.is_set():
-            self._process = subprocess.Popen(self._command)  # noqa: S603
+            self._process = subprocess.Popen(self._command, env=os.environ | self._environment)  # noqa: S603
             if self._stopping.is_set():  # stop() came before it could see the process
                 self._process.terminate()
             code = self._process.wait()

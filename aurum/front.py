@@ -6,17 +6,21 @@ whose answer is kept never becomes one.
 
 import asyncio
 import uuid
+from time import perf_counter
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aurum.answer_cache import Answer, AnswerCache, Asked, Key, asked, has
+from aurum.metrics import route_of
 from aurum.request_id import PLAIN_BYTES
 from aurum.tally import Tally
 from aurum.throttling import USAGE, Usage
+from aurum.traffic import record
 from aurum.wsgi_bridge import Answered, WsgiBridge
 from markets.direct_reads import DirectReads
 
+REQUEST_ID = b"x-request-id"
 LIVE = "/health/live"
 LIVES = Answered(
     200,
@@ -39,22 +43,29 @@ class Front:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.cache.start()
+        started = perf_counter()
+        answered = await self._answer(scope, receive)
+        if answered is None:
+            return
+        method, path, spent = scope["method"], scope["path"], perf_counter() - started
+        record(method, path, route_of(path), answered.status, spent, dict(answered.headers).get(REQUEST_ID, b""))
+        await send({"type": "http.response.start", "status": answered.status, "headers": answered.headers})
+        await send({"type": "http.response.body", "body": answered.body})
+
+    async def _answer(self, scope: Any, receive: Any) -> Answered | None:
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         request = asked(scope["method"], target, scope["headers"])
         if scope["path"] == LIVE and scope["method"] in ("GET", "HEAD"):
             # It must be heard of also when every thread is busy.
-            answered: Answered | None = LIVES
-        elif request is None:
-            answered = await self._bridge.answer(scope, receive)
-            if answered is not None and _changes(scope) and answered.status < 300:
-                # Whoever changed something sees it in the next answer; others, when the database has told of it.
-                self.cache.forget()
-                self._pending.clear()
-        else:
-            answered = await self._find_or_ask(request, scope, receive)
-        if answered is not None:
-            await send({"type": "http.response.start", "status": answered.status, "headers": answered.headers})
-            await send({"type": "http.response.body", "body": answered.body})
+            return LIVES
+        if request is not None:
+            return await self._find_or_ask(request, scope, receive)
+        answered = await self._bridge.answer(scope, receive)
+        if answered is not None and _changes(scope) and answered.status < 300:
+            # Whoever changed something sees it in the next answer; others, when the database has told of it.
+            self.cache.forget()
+            self._pending.clear()
+        return answered
 
     async def _find_or_ask(self, request: Asked, scope: Any, receive: Any) -> Answered | None:
         answer = self.cache.find(request.key)
@@ -86,7 +97,8 @@ class Front:
             if answered is not None and answered.status == 200:
                 if request.key[1] == b"gzip":
                     answered = await self._bridge.compressed(answered)
-                kept = self.cache.keep(request.key, answered.headers, answered.body)
+                route = route_of(scope["path"])
+                kept = self.cache.keep(request.key, answered.headers, answered.body, route)
         finally:
             if self._pending.get(request.key) is pending:
                 del self._pending[request.key]
@@ -154,6 +166,7 @@ class FrontProtocol(HttpToolsProtocol):
     def _kept(self, data: bytes) -> bytes | None:
         if self.pipeline or self.flow.write_paused or self._midway:
             return None
+        started = perf_counter()
         request = self.cache.asked_of_bytes(data)
         answer = None if request is None else self.cache.find(request.key)
         if request is None or answer is None:
@@ -162,6 +175,10 @@ class FrontProtocol(HttpToolsProtocol):
         if usage.is_exceeded:
             return None  # Django says so
         headers = [*self.server_state.default_headers, *_limit_headers(usage)]
+        request_id = _request_id(request)
         own = b"".join([b"%s: %s\r\n" % header for header in headers])
-        own += b"x-request-id: %s\r\n\r\n" % _request_id(request)
-        return answer.head_unmodified + own if has(answer, request.etags) else answer.head + own + answer.body
+        own += b"x-request-id: %s\r\n\r\n" % request_id
+        status, text = (304, answer.head_unmodified + own) if has(answer, request.etags) else (200, answer.head + own)
+        path = request.key[0].partition(b"?")[0].decode()
+        record("GET", path, answer.route, status, perf_counter() - started, request_id)
+        return text if status == 304 else text + answer.body

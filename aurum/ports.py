@@ -1,4 +1,4 @@
-"""Says in one line that a port is taken, before anything starts."""
+"""TCP ports of this host: a free one, and one line where a port is taken, before anything starts."""
 
 import socket
 import sys
@@ -13,3 +13,10 @@ def free_or_exit(host: str, port: int, variable: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             sys.exit(f"port {port} on {host} can't be used ({error.strerror}): stop what uses it, or set {variable}")
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -1,23 +1,17 @@
 """The indexer's metrics for Prometheus (docs/metrics.md), served by HTTP on a port of their own.
 
 They are made from the counters when they are asked for: counting costs the indexer nothing that the status would not.
-The registry is one of its own, not the library's: what other packages register there is the web server's to show, and
-two indexers in one process, as in tests, would collide.
 """
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from indexer.counters import Counters, Totals
 
-logger = logging.getLogger(__name__)
 STOP_REASONS = ("below_finality", "wrong_chain")
 # Seconds that a process which stopped for one of them is still there to be scraped: several intervals.
 LINGER = 60.0
@@ -106,24 +100,3 @@ def _requests(totals: Totals) -> Iterator[Metric]:
     for key, distribution in totals.request_seconds.items():
         seconds.add_metric(key, buckets=distribution.cumulative(), sum_value=distribution.sum)
     yield seconds
-
-
-@contextmanager
-def exporting(collector: Collector, *, host: str, port: int) -> Iterator[bool]:
-    """Serves the metrics while the body runs; without them, and with a warning, where the port can't be used."""
-    registry = CollectorRegistry()
-    registry.register(collector)
-    ProcessCollector(registry=registry)
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        logger.warning("no metrics: port %d on %s can't be used (%s); set METRICS_PORT", port, host, error.strerror)
-        yield False
-        return
-    logger.info("metrics at http://%s:%d/metrics", f"[{host}]" if ":" in host else host, port)
-    try:
-        yield True
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from rest_framework.exceptions import APIException
 
 from aurum.answer_cache import OWN_HEADERS, Headers, Key
+from aurum.metrics import queries
 from aurum.wsgi_bridge import Answered, environ_of
 from markets.pages import Plan
 from markets.reading import ReadView
@@ -65,6 +66,7 @@ class DirectReads:
     async def _run(self, plan: Plan) -> list[Any]:
         if self._pool is None:
             self._pool = asyncio.ensure_future(self._open_pool())
+        queries.inc()
         async with (await self._pool).connection() as connection:
             return await (await connection.execute(plan.statement, plan.values)).fetchall()
 

@@ -87,7 +87,9 @@ def output_of(process: subprocess.Popen[str], *, seconds: float) -> str:
 def serving(deployment: Deployment, *arguments: str, **more: str) -> Iterator[str]:
     """The web server on a port of its own, answering; yields `127.0.0.1:port`."""
     port = free_port()
-    with running("serve", *arguments, deployment=deployment, HOST="127.0.0.1", PORT=str(port), **more) as process:
+    # Nobody reads what it prints until it ends, and a pipe holds few lines of requests.
+    options = {"HOST": "127.0.0.1", "PORT": str(port), "LOG_LEVEL": "warn", **more}
+    with running("serve", *arguments, deployment=deployment, **options) as process:
         wait_until_it_answers(process, port)
         yield f"127.0.0.1:{port}"
 

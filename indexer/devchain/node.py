@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from aurum.ports import free_port
+
 FOLDER = Path(__file__).resolve().parent
 # The mnemonic of the Foundry documentation: its accounts are public knowledge, and so is any money on them.
 MNEMONIC = "test test test test test test test test test test test junk"
@@ -44,13 +46,6 @@ def binary() -> Path:
     if not found:
         raise NodeError(f"anvil is not installed: run `npm ci --ignore-scripts` in {FOLDER}")
     return found[0]
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 class Anvil:

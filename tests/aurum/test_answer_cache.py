@@ -69,7 +69,7 @@ def run(test: Callable[[AnswerCache, Database], Awaitable[None]]) -> None:
 
 
 def keep(cache: AnswerCache, key: Key = KEY, etag: bytes = ETAG, body: bytes = b"{}") -> None:
-    cache.keep(key, [(b"etag", etag), (b"content-type", b"application/json")], body)
+    cache.keep(key, [(b"etag", etag), (b"content-type", b"application/json")], body, "/api/markets")
 
 
 def test_what_is_true_now_is_kept_until_it_is_not() -> None:
@@ -150,7 +150,7 @@ def test_memory_is_bounded_and_the_least_asked_for_goes_first(monkeypatch: pytes
 )
 def test_some_answers_are_never_kept(headers: list[tuple[bytes, bytes]]) -> None:
     async def test(cache: AnswerCache, database: Database) -> None:
-        assert cache.keep(KEY, headers, b"{}") is None
+        assert cache.keep(KEY, headers, b"{}", "/api/markets") is None
         assert cache.find(KEY) is None
 
     run(test)
@@ -160,7 +160,7 @@ def test_a_large_answer_goes_out_and_is_not_kept(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(answer_cache, "MAX_BODY", 10)
 
     async def test(cache: AnswerCache, database: Database) -> None:
-        answer = cache.keep(KEY, [(b"etag", ETAG), (b"content-encoding", b"gzip")], b"x" * 11)
+        answer = cache.keep(KEY, [(b"etag", ETAG), (b"content-encoding", b"gzip")], b"x" * 11, "/api/markets")
         assert answer is not None
         assert (answer.body, b"content-encoding: gzip" in answer.head) == (b"x" * 11, True)
         assert cache.find(KEY) is None

@@ -58,11 +58,14 @@ class Cost:
 class Database:
     """A PostgreSQL server of the benchmark's own while the context lasts; `empty` before anything else.
 
+    It can hold several databases; `name` is the one at hand.
+
     One for the whole benchmark: the embedded server's library does not start it twice in a process.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.name = DATABASE
 
     def __enter__(self) -> Self:
         embedded_postgres.stop(self._folder)  # of a run that was killed
@@ -74,15 +77,16 @@ class Database:
             raise
         return self
 
-    def empty(self) -> None:
-        """Makes the database anew."""
+    def empty(self, name: str = DATABASE) -> None:
+        """Makes a database anew, and turns to it."""
+        self.name = name
         with psycopg.connect(self._server, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
-            connection.execute(f"CREATE DATABASE {DATABASE}")
+            connection.execute(f"DROP DATABASE IF EXISTS {name}")
+            connection.execute(f"CREATE DATABASE {name}")
 
     @property
     def url(self) -> str:
-        return self._server.replace("/postgres?", f"/{DATABASE}?")
+        return self._server.replace("/postgres?", f"/{self.name}?")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -16,11 +16,12 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from web3 import Web3
 
+from aurum.metrics import exporting
 from indexer.counters import BatchRecord, Counters
 from indexer.devchain.actions import Actions
 from indexer.devchain.deploy import Deployment
 from indexer.devchain.node import free_port
-from indexer.metrics import IndexerCollector, exporting
+from indexer.metrics import IndexerCollector
 from indexer.models import IndexedEvent, IndexerStatus
 from markets.models import Checkpoint, IndexedBlock
 from tests.processes import environment, manage, running

@@ -1,6 +1,7 @@
 """The web server as production runs it, on HOST and PORT; `--with-indexer` runs the indexer beside it."""
 
 import signal
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import uvicorn
@@ -10,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from aurum import throttling
 from aurum.child import Child
 from aurum.front import FrontProtocol
-from aurum.ports import free_or_exit
+from aurum.metrics import WEB, ChildCollector, count_queries, exporting
+from aurum.ports import free_or_exit, free_port
 
 MAX_FRAME = 16 * 1024  # bytes of a WebSocket message
 GRACE = 10  # seconds for requests in flight after SIGTERM
@@ -29,32 +31,44 @@ class Command(BaseCommand):
         # uvicorn takes these while it runs, and raises them again when it has stopped. They end us at every moment, but
         # not before the indexer is stopped.
         handle_signals(end)
-        indexer = Child("run_indexer")
+        # The indexer's metrics are shown with ours, on the one port.
+        indexers_port = free_port()
+        indexer = Child("run_indexer", METRICS_HOST="127.0.0.1", METRICS_PORT=str(indexers_port))
+        collectors = (WEB, ChildCollector(indexers_port)) if with_indexer else (WEB,)
         try:
             if with_indexer:
                 indexer.start()
-            from aurum import asgi  # which opens what the indexer's process must not inherit
-
-            uvicorn.run(
-                asgi.application,
-                http=type("Protocol", (FrontProtocol,), {"cache": asgi.answers, "tally": asgi.tally}),
-                host=settings.HOST,
-                port=settings.PORT,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                ws="websockets-sansio",
-                ws_max_size=MAX_FRAME,
-                # Doubles CPU and memory of a connection.
-                ws_per_message_deflate=False,
-                timeout_graceful_shutdown=GRACE,
-                backlog=4096,
-            )
+            with ExitStack() as stack:
+                if settings.METRICS_ENABLED:
+                    count_queries()
+                    stack.enter_context(exporting(*collectors, host=settings.METRICS_HOST, port=settings.METRICS_PORT))
+                serve()
         finally:
             handle_signals(lambda *_: None)  # the indexer is being ended
             indexer.stop()
+
+
+def serve() -> None:
+    """Until a signal ends it."""
+    from aurum import asgi  # which opens what the indexer's process must not inherit
+
+    uvicorn.run(
+        asgi.application,
+        http=type("Protocol", (FrontProtocol,), {"cache": asgi.answers, "tally": asgi.tally}),
+        host=settings.HOST,
+        port=settings.PORT,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME,
+        # Doubles CPU and memory of a connection.
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=GRACE,
+        backlog=4096,
+    )
 
 
 def handle_signals(handler: Any) -> None:

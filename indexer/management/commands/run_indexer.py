@@ -12,6 +12,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aurum.database import limit_lock_waits
+from aurum.metrics import exporting
 from indexer.counters import Counters
 from indexer.heads import HeadSubscription
 from indexer.management.configured import (
@@ -20,7 +21,7 @@ from indexer.management.configured import (
     configured_rpc,
     spare_the_collector,
 )
-from indexer.metrics import LINGER, IndexerCollector, exporting
+from indexer.metrics import LINGER, IndexerCollector
 from indexer.reorg import BelowFinality
 from indexer.runner import GaveUp, Progress, Runner, WrongChain
 

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from indexer.devchain.node import free_port
 from tests.bench.api.data import fill, paths_of
 from tests.bench.api.load import load
-from tests.bench.measure import Database, process_cpu, run
+from tests.bench.measure import DATABASE, Database, process_cpu, run
 
 PROJECT = Path(__file__).resolve().parents[3]
 FOLDER = PROJECT / ".data" / "bench-api"
@@ -34,6 +34,7 @@ GOAL_KEPT, GOAL_READ, GOAL_GROWTH = 0.25, 0.8, 1.2
 # A trade is five logs: the transfers, the split and the FPMM's own.
 GROWTH = (200_000, 2_000_000)  # trades
 SHORT = 5  # rows a page where growth is measured
+TURN = 20  # requests to one server before it is the other's turn
 
 
 @dataclass
@@ -53,14 +54,13 @@ class Server:
 def main(markets: int, trades: int, positions: int) -> None:
     """Prints the tables and the goals. Every process it starts has ended when it returns or raises."""
     with Database(FOLDER / "postgres") as database:
-        environment = _environment(database)
-        _prepare(database, environment, (markets, trades, positions))
-        _beside_express(database, environment)
-        few, many = (_latencies(database, environment, (markets, trades, positions)) for trades in GROWTH)
-        _report_growth(few, many)
+        _prepare(database, (markets, trades, positions))
+        _beside_express(database)
+        _growth(database, markets, positions)
 
 
-def _beside_express(database: Database, environment: Mapping[str, str]) -> None:
+def _beside_express(database: Database) -> None:
+    environment = _environment(database)
     pages = paths_of(database.url, REQUESTS * ROUNDS + WARM)
     with ExitStack() as stack:
         ours = stack.enter_context(_server("ours", [sys.executable, "manage.py", "serve"], environment))
@@ -76,30 +76,33 @@ def _beside_express(database: Database, environment: Mapping[str, str]) -> None:
         _report(pages, kept, ours, plain, keeping)
 
 
-def _latencies(database: Database, environment: Mapping[str, str], sizes: tuple[int, int, int]) -> dict[str, float]:
-    """The median of each page's time, in milliseconds, asked for one after the other.
+def _growth(database: Database, markets: int, positions: int) -> None:
+    """Prints how long each page takes with few events and with many, asked for in turns.
 
     So short that every page is full however few events there are: what it costs to write rows is no growth.
     """
-    _prepare(database, environment, sizes)
-    pages = {
-        page: [f"{path}{'&' if '?' in path else '?'}limit={SHORT}" for path in paths]
-        for page, paths in paths_of(database.url, REQUESTS + WARM).items()
-    }
-    with _server("ours", [sys.executable, "manage.py", "serve"], environment) as server:
-        found = {}
-        for page, paths in pages.items():
-            load(server.port, paths[:WARM], WARM, connections=1)
-            found[page] = median(load(server.port, paths[WARM:], REQUESTS, connections=1)) * 1000
-        return found
+    pages, servers = [], []
+    with ExitStack() as stack:
+        for trades in GROWTH:
+            _prepare(database, (markets, trades, positions), f"growth_{trades}")
+            command = [sys.executable, "manage.py", "serve"]
+            servers.append(stack.enter_context(_server("ours", command, _environment(database))))
+            pages.append(paths_of(database.url, REQUESTS * ROUNDS + WARM))
+        few, many = GROWTH
+        print(f"\n{'ms a page (median)':24} {few * 5:>12,} {many * 5:>12,} events   ratio")
+        ratios = [_compare_growth(page, [each[page] for each in pages], servers) for page in pages[0]]
+        print(f"\ngrowth: {max(ratios):.2f} at the most (goal {GOAL_GROWTH})")
 
 
-def _report_growth(few: Mapping[str, float], many: Mapping[str, float]) -> None:
-    print(f"\n{'ms a page (median)':24} {GROWTH[0] * 5:>12,} {GROWTH[1] * 5:>12,} events   ratio")
-    for page, before in few.items():
-        print(f"{page:24} {before:12.2f} {many[page]:12.2f}          {many[page] / before:.2f}")
-    worst = max(many[page] / few[page] for page in few)
-    print(f"\ngrowth: {worst:.2f} at the most (goal {GOAL_GROWTH})")
+def _compare_growth(page: str, paths: Sequence[Sequence[str]], servers: Sequence[Server]) -> float:
+    seconds: list[list[float]] = [[], []]
+    asked = [[f"{path}{'&' if '?' in path else '?'}limit={SHORT}" for path in each] for each in paths]
+    for start in range(0, len(asked[0]), TURN):
+        for found, each, server in zip(seconds, asked, servers, strict=True):
+            found += load(server.port, each[start : start + TURN], TURN, connections=1)
+    before, after = (median(found[WARM:]) * 1000 for found in seconds)
+    print(f"{page:24} {before:12.2f} {after:12.2f}          {after / before:.2f}")
+    return after / before
 
 
 def _compare(page: str, servers: Sequence[Server], paths: Sequence[str], requests: int, database: Database) -> None:
@@ -137,9 +140,9 @@ def _report(pages: Mapping[str, object], kept: Mapping[str, object], *servers: S
     print(f"kept: {min(costs):.2f} to {max(costs):.2f} of Express' cost, median {median(costs):.2f} (goal {GOAL_KEPT})")
 
 
-def _prepare(database: Database, environment: Mapping[str, str], sizes: tuple[int, int, int]) -> None:
-    database.empty()
-    run(["manage.py", "migrate", "--verbosity", "0"], environment=environment)
+def _prepare(database: Database, sizes: tuple[int, int, int], name: str = DATABASE) -> None:
+    database.empty(name)
+    run(["manage.py", "migrate", "--verbosity", "0"], environment=_environment(database))
     fill(database.url, *sizes)
 
 
