@@ -109,7 +109,7 @@ class NonceView(SignInView):
 
 
 class VerifyView(SignInView):
-    """Signs in with a signed message (EIP-4361). Its nonce is used up, whatever the answer.
+    """Signs in with a signed message (EIP-4361). Its nonce is used up, unless the message itself is refused.
 
     Contract wallets vouch by EIP-1271, those that are not deployed yet by EIP-6492.
     """

@@ -79,7 +79,8 @@ def _beside_express(database: Database) -> None:
 def _growth(database: Database, markets: int, positions: int) -> None:
     """Prints how long each page takes with few events and with many, asked for in turns.
 
-    So short that every page is full however few events there are: what it costs to write rows is no growth.
+    So short that every page is full however few events there are, and asked for once before, for one row more: neither
+    what it costs to write rows nor a cold cache is growth.
     """
     pages, servers = [], []
     with ExitStack() as stack:
@@ -87,7 +88,7 @@ def _growth(database: Database, markets: int, positions: int) -> None:
             _prepare(database, (markets, trades, positions), f"growth_{trades}")
             command = [sys.executable, "manage.py", "serve"]
             servers.append(stack.enter_context(_server("ours", command, _environment(database))))
-            pages.append(paths_of(database.url, REQUESTS * ROUNDS + WARM))
+            pages.append(paths_of(database.url, REQUESTS))
         few, many = GROWTH
         print(f"\n{'ms a page (median)':24} {few * 5:>12,} {many * 5:>12,} events   ratio")
         ratios = [_compare_growth(page, [each[page] for each in pages], servers) for page in pages[0]]
@@ -96,13 +97,19 @@ def _growth(database: Database, markets: int, positions: int) -> None:
 
 def _compare_growth(page: str, paths: Sequence[Sequence[str]], servers: Sequence[Server]) -> float:
     seconds: list[list[float]] = [[], []]
-    asked = [[f"{path}{'&' if '?' in path else '?'}limit={SHORT}" for path in each] for each in paths]
-    for start in range(0, len(asked[0]), TURN):
+    for each, server in zip(paths, servers, strict=True):
+        load(server.port, _limited(each, SHORT + 1), len(each))
+    asked = [_limited(each, SHORT) for each in paths]
+    for start in range(0, REQUESTS, TURN):
         for found, each, server in zip(seconds, asked, servers, strict=True):
             found += load(server.port, each[start : start + TURN], TURN, connections=1)
-    before, after = (median(found[WARM:]) * 1000 for found in seconds)
+    before, after = (median(found) * 1000 for found in seconds)
     print(f"{page:24} {before:12.2f} {after:12.2f}          {after / before:.2f}")
     return after / before
+
+
+def _limited(paths: Sequence[str], limit: int) -> list[str]:
+    return [f"{path}{'&' if '?' in path else '?'}limit={limit}" for path in paths]
 
 
 def _compare(page: str, servers: Sequence[Server], paths: Sequence[str], requests: int, database: Database) -> None:
