@@ -82,9 +82,10 @@ PRICES_THEN = PRICES.format(
     """,
 )
 
-# What everybody holds; outcome -1 are shares of the market's pool, -2 those of another pool, which have no price.
+# What everybody holds of a known cost: the rest neither earns nor loses. Outcome -1 are shares of the market's pool,
+# -2 those of another pool, which have no price.
 HELD = """
-    SELECT user_address, market_id, outcome_index AS outcome, amount, cost, realized_pnl
+    SELECT user_address, market_id, outcome_index AS outcome, amount - untracked_amount AS amount, cost, realized_pnl
     FROM positions WHERE NOT is_amm
     UNION ALL
     SELECT s.holder, a.market_id, CASE WHEN a.address = m.amm_address THEN -1 ELSE -2 END, s.amount, s.cost,
@@ -104,14 +105,16 @@ WORTH_THEN = WORTH.format(amount="(amount - coalesce(change, 0))", prices="t")
 # By how much the period has changed what everybody holds.
 MOVED = """
     SELECT h.user_address, h.market_id, each.outcome, sum(each.change) AS change
-    FROM recent h JOIN markets m ON m.market_id = h.market_id CROSS JOIN LATERAL (
+    FROM recent h JOIN markets m ON m.market_id = h.market_id
+    CROSS JOIN LATERAL (SELECT CASE WHEN h.type IN ('buy', 'split', 'transfer_in', 'add_liquidity') THEN 1 ELSE -1 END
+                        AS sign) direction
+    CROSS JOIN LATERAL (
         SELECT coalesce(h.outcome, -1) AS outcome,
-               CASE WHEN h.type IN ('buy', 'split', 'transfer_in', 'add_liquidity') THEN h.amount ELSE -h.amount END
-               AS change
+               sign * (h.amount - coalesce((h.untracked_amounts ->> 0)::numeric, 0)) AS change
         WHERE h.outcome IS NOT NULL OR h.type NOT IN ('split', 'merge')
         UNION ALL
-        SELECT place - 1, CASE h.type WHEN 'split' THEN h.amount ELSE -h.amount END
-        FROM generate_series(1, jsonb_array_length(m.outcomes)) place
+        SELECT place, sign * (h.amount - coalesce((h.untracked_amounts ->> place)::numeric, 0))
+        FROM generate_series(0, jsonb_array_length(m.outcomes) - 1) place
         WHERE h.outcome IS NULL AND h.type IN ('split', 'merge')
         UNION ALL
         SELECT place - 1,

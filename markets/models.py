@@ -190,6 +190,10 @@ class Position(models.Model):
     cost = TotalField(default=0, help_text="What was paid for the tokens that are left (pnl.py); of an AMM, nothing.")
     realized_pnl = TotalField(default=0)
     untracked_amount = Uint256Field(default=0, help_text="Of the tokens, those that came without a known cost.")
+    away_amount = TotalField(
+        default=0, help_text="Tokens that became what is not followed, and may come back (pnl.py)."
+    )
+    away_cost = TotalField(default=0, help_text="What those have cost: a loss for so long.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -290,6 +294,9 @@ class HistoryEntry(Emitted):
     )
     collateral_amount = Uint256Field(null=True)
     outcome_amounts = Uint256ListField(null=True, help_text="Outcome tokens that liquidity put in or took out.")
+    untracked_amounts = Uint256ListField(
+        null=True, help_text="Of the tokens, those without a known cost: one number, or one for each outcome."
+    )
     counterparty = AddressField(null=True)
     realized_pnl = TotalField(default=0, help_text="Their sum up to a time is what the user had realised by then.")
     cost_change = TotalField(default=0, help_text="Their sum up to a time is what the user's holdings had cost then.")

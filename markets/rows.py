@@ -98,6 +98,8 @@ class Position(Row, gc=False):
     cost: int = 0
     realized_pnl: int = 0
     untracked_amount: int = 0
+    away_amount: int = 0
+    away_cost: int = 0
 
 
 @table_of(models.Trade)
@@ -136,6 +138,7 @@ class HistoryEntry(Emitted, gc=False):
     outcome: int | None = None
     collateral_amount: int | None = None
     outcome_amounts: list[int] | None = None
+    untracked_amounts: list[int] | None = None
     counterparty: str | None = None
     realized_pnl: int = 0
     cost_change: int = 0

@@ -133,6 +133,7 @@ def amm_announced(book: Book, at: LogPosition, market_id: str, amm: str, initial
     for position in filter(None, held):
         book.change(position).is_amm = True
         position.cost = position.realized_pnl = position.untracked_amount = 0
+        position.away_amount = position.away_cost = 0
         book.scratch.moved_amms[amm] = at, 0
     if market.amm_address is None:
         book.change(market)

@@ -9,13 +9,14 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from indexer import events
 from markets import leaderboard
 from markets.amm import weights
 from markets.models import Checkpoint, HistoryEntry, RankedUser, Ranking
 from tests import factories
 from tests.factories import COLLATERAL, UNIT
 from tests.problems import problem_of
-from tests.story import USERS, Story
+from tests.story import NO_PARENT, TOKENS, USERS, ZERO, Story
 
 pytestmark = pytest.mark.django_db
 
@@ -56,11 +57,15 @@ def test_totals(client: Client, seed: int) -> None:
         assert portfolio["userAddress"] == user
         assert portfolio["collateralToken"] == COLLATERAL
         assert portfolio["value"] == str(snapshot.value)
-        assert portfolio["cost"] == str(snapshot.cost - lost)
-        assert (realized, unrealized) == (snapshot.realized - lost, snapshot.value - snapshot.cost + lost)
+        assert portfolio["untrackedValue"] == str(snapshot.unknown)
+        assert portfolio["cost"] == str(snapshot.cost + snapshot.unknown - lost)
+        assert (realized, unrealized) == (
+            snapshot.realized - lost,
+            snapshot.value - snapshot.unknown - snapshot.cost + lost,
+        )
         assert (int(portfolio["cashIn"]), int(portfolio["cashOut"])) == (flows.paid, flows.received)
         assert int(portfolio["costTransferredIn"]) - int(portfolio["costTransferredOut"]) == (
-            flows.cost_in - flows.cost_out
+            flows.cost_in + snapshot.unknown - flows.cost_out
         )
         assert portfolio["volume"] == str(flows.volume)
         assert realized + unrealized == snapshot.profit
@@ -101,6 +106,7 @@ def test_nobody_has_nothing(client: Client) -> None:
         "collateralToken": None,
         "value": "0",
         "liquidityValue": "0",
+        "untrackedValue": "0",
         "cost": "0",
         "realizedPnl": "0",
         "unrealizedPnl": "0",
@@ -208,6 +214,28 @@ def test_the_leaderboard_of_each_window(client: Client, seed: int) -> None:
                 for rank, user in enumerate(ranked, start=1)
             ]
             assert rows == expected, (window, by)
+
+
+def test_tokens_of_unknown_cost_are_no_profit(client: Client) -> None:
+    """Held, merged or given to a pool: who makes sets in a way that nobody follows has no place for it."""
+    story = Story(random.Random(1), [2], HOUR)
+    [market], user = story.markets, USERS[1]
+    below = [(story._single(ZERO, user, market, outcome, 9 * UNIT), market.collection(outcome)) for outcome in range(2)]
+    for moved, parent in below:
+        story.tell(moved, (TOKENS, events.PositionMerge(user, COLLATERAL, parent, NO_PARENT, (1, 2), 9 * UNIT)))
+    story.tell(*story._sets(events.PositionMerge, market, user, 4 * UNIT))
+    story.tell(story._batch(user, market.pool.address, market, [UNIT, UNIT]))
+    story.store()
+    for window in ("1d", "all"):
+        rows = get(client, "/api/leaderboard", window=window)["results"]
+        assert [row["profit"] for row in rows if row["userAddress"] == user] == [str(-2 * UNIT)]
+    portfolio = get(client, f"/api/users/{user}/portfolio")
+    assert (portfolio["value"], portfolio["untrackedValue"], portfolio["cashOut"]) == (
+        portfolio["untrackedValue"],
+        str(4 * UNIT),
+        str(4 * UNIT),
+    )
+    assert int(portfolio["realizedPnl"]) + int(portfolio["unrealizedPnl"]) == -2 * UNIT
 
 
 def test_contracts_have_no_place_in_it(client: Client) -> None:
