@@ -14,7 +14,7 @@ from django.db import connection
 
 from markets.identity import row_id
 from markets.pnl import Gone
-from markets.rows import Channel, Market, Message
+from markets.rows import Channel, Market, Message, Position
 from markets.table import Row
 
 T = TypeVar("T", bound=Row)
@@ -252,6 +252,14 @@ class Book:
             self.load_markets_of_conditions([condition_id])
         found = (self.get(Market, market_id) for market_id in self._markets_by_condition[condition_id])
         return [market for market in found if market is not None]
+
+    def positions_of(self, holder: str) -> list[Position]:
+        """Everything that an address holds or has held, in a fixed order."""
+        rows = self._rows[Position]
+        for position in Position.table.load("user_address = %s", holder):
+            rows.setdefault(position.id, position)
+        found = (row for row in rows.values() if isinstance(row, Position) and row.user_address == holder)
+        return sorted(found, key=lambda position: position.id)
 
     # --- changing --------------------------------------------------------------------------------------------------
 

@@ -194,6 +194,8 @@ class Position(models.Model):
         default=0, help_text="Tokens that became what is not followed, and may come back (pnl.py)."
     )
     away_cost = TotalField(default=0, help_text="What those have cost: a loss for so long.")
+    acquired_amount = TotalField(default=0, help_text="All tokens of a known cost that have ever come.")
+    acquired_cost = TotalField(default=0, help_text="What they have cost.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 

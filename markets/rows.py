@@ -100,6 +100,8 @@ class Position(Row, gc=False):
     untracked_amount: int = 0
     away_amount: int = 0
     away_cost: int = 0
+    acquired_amount: int = 0
+    acquired_cost: int = 0
 
 
 @table_of(models.Trade)

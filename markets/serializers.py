@@ -220,10 +220,13 @@ class PositionSerializer(serializers.Serializer):
     )
     average_cost = sqljson.Computed(
         average_cost_json,
-        ["p.cost", TRACKED],
+        [
+            "CASE WHEN p.amount > 0 THEN p.cost ELSE p.acquired_cost END",
+            f"CASE WHEN p.amount > 0 THEN {TRACKED} ELSE p.acquired_amount END",
+        ],
         PRICE_SCHEMA,
         null=True,
-        help_text="Of the tokens whose cost is known.",
+        help_text="Of the tokens whose cost is known: those held, or once it is closed, all that have ever come.",
     )
     cost = sqljson.Computed(
         holding_cost_json,

@@ -37,6 +37,13 @@ class Holding:
     untracked: int = 0
     away: int = 0  # tokens that became what nobody follows, and what they had cost
     away_cost: int = 0
+    acquired: int = 0  # all that have ever come at a known cost, and that
+    acquired_cost: int = 0
+
+    def acquire(self, amount: int, cost: int, untracked: int = 0) -> None:
+        """Tokens that have not only come back."""
+        self.acquired, self.acquired_cost = self.acquired + amount - untracked, self.acquired_cost + cost
+        self.get(amount, cost, untracked)
 
     def get(self, amount: int, cost: int, untracked: int = 0) -> None:
         self.amount += amount
@@ -289,7 +296,7 @@ class Story:
             share = Fraction(sent, held.amount)
             of_cost, of_untracked = floor(cost * share), ceil(untracked * share)
             moved, unknown = held.lose(sent)
-            self._holding(receiver, market, outcome).get(sent, moved + of_cost, unknown + of_untracked)
+            self._holding(receiver, market, outcome).acquire(sent, moved + of_cost, unknown + of_untracked)
             self.flows[user].cost_out += moved + of_cost
             self.flows[receiver].cost_in += moved + of_cost
             cost, untracked = cost - of_cost, untracked - of_untracked
@@ -359,6 +366,8 @@ class Story:
         fee, bought = pool.buy(amount, outcome)
         self.flows[user].paid += amount
         self.flows[user].volume += amount
+        self._holding(user, market, outcome).acquired += bought
+        self._holding(user, market, outcome).acquired_cost += amount
         passed = self._come(user, market, outcome, bought, amount, 0)
         self.tell(
             *self._sets(events.PositionSplit, market, pool.address, amount - fee),
@@ -400,7 +409,7 @@ class Story:
         amount = self.dice.choice(AMOUNTS)
         self.flows[user].paid += amount
         for outcome, part in enumerate(_parts(amount, market.outcomes)):
-            self._holding(user, market, outcome).get(amount, part)
+            self._holding(user, market, outcome).acquire(amount, part)
         return self._sets(events.PositionSplit, market, user, amount)
 
     def merge(self, market: Market, user: str) -> bool:
@@ -421,7 +430,7 @@ class Story:
             held = self._holding(user, market, outcome)
             amounts.append(self.dice.choice([0, held.amount, self.dice.randint(0, held.amount)]))
             cost, untracked = held.lose(amounts[-1])
-            self._holding(receiver, market, outcome).get(amounts[-1], cost, untracked)
+            self._holding(receiver, market, outcome).acquire(amounts[-1], cost, untracked)
             self.flows[user].cost_out += cost
             self.flows[receiver].cost_in += cost
         self.tell(self._batch(user, receiver, market, amounts))
@@ -435,7 +444,7 @@ class Story:
         self.flows[user].paid += amount
         values = [market.worth(outcome, number) for outcome, number in enumerate(returned)]
         for outcome, (number, value) in enumerate(zip(returned, values, strict=True)):
-            self._holding(user, market, outcome).get(number, value)
+            self._holding(user, market, outcome).acquire(number, value)
         self._holding(user, market, SHARES).get(minted, amount - sum(values))
         self.tell(
             *self._sets(events.PositionSplit, market, pool.address, amount),
@@ -455,7 +464,7 @@ class Story:
         self.flows[user].received += fees
         values = [market.worth(outcome, number, before) for outcome, number in enumerate(sent)]
         for outcome, (number, value) in enumerate(zip(sent, values, strict=True)):
-            self._holding(user, market, outcome).get(number, value)
+            self._holding(user, market, outcome).acquire(number, value)
         shares.sell(burnt, sum(values) + fees)
         self.tell(
             (pool.address, events.ShareTransfer(user, ZERO, burnt)),

@@ -12,6 +12,10 @@ from markets.rows import HistoryEntry
 
 def pay_for(book: Book, at: LogPosition, key: Key, amount: int, cost: int) -> pnl.Change:
     """Books what `amount` tokens have cost that came to a holder."""
+    holder, market_id, outcome = key
+    position = book.change(holding_of(book, at, market_id, outcome, holder))
+    position.acquired_amount += amount
+    position.acquired_cost += cost
     return _spread(book, at, key, book.scratch.explain(key, amount), cost, 0)
 
 
@@ -52,7 +56,7 @@ def _spread(book: Book, at: LogPosition, key: Key, arrival: Arrival | None, cost
     entries: dict[str, str] = {}  # user -> the last transfer to them
     for passed in book.scratch.passed_since((market_id, outcome), arrival) if arrival else ():
         if passed.sender in shares:
-            _pass_on(book, shares, passed)
+            _pass_on(book, at, key, shares, passed)
             entries[passed.receiver] = passed.in_
     own = pnl.Change(0, 0)
     for user, (of_cost, of_untracked) in shares.items():
@@ -65,7 +69,7 @@ def _spread(book: Book, at: LogPosition, key: Key, arrival: Arrival | None, cost
     return own
 
 
-def _pass_on(book: Book, shares: dict[str, tuple[int, int]], passed: Passed) -> None:
+def _pass_on(book: Book, at: LogPosition, key: Key, shares: dict[str, tuple[int, int]], passed: Passed) -> None:
     """Moves the share of what the sender has that goes with the tokens: cost rounded down, and untracked tokens up, as
     of those that were untracked before they have been rounded down."""
     cost, untracked = shares[passed.sender]
@@ -74,6 +78,9 @@ def _pass_on(book: Book, shares: dict[str, tuple[int, int]], passed: Passed) -> 
         before = shares.get(user, (0, 0))
         shares[user] = before[0] + sign * cost, before[1] + sign * untracked
         _amend(book, entry_id, pnl.Change(0, sign * cost), untracked)
+    receiver = book.change(holding_of(book, at, *key[1:], passed.receiver))
+    receiver.acquired_amount -= untracked
+    receiver.acquired_cost += cost
 
 
 def _amend(book: Book, entry_id: str, change: pnl.Change, untracked: int = 0) -> None:

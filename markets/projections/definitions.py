@@ -3,8 +3,13 @@
 from markets.book import ApplyError, Book, LogPosition
 from markets.chaintime import clamped
 from markets.identity import row_id
-from markets.projections.lookups import MAX_OUTCOMES, bounded, known_market, position_of
+from markets.projections.lookups import MAX_OUTCOMES, bounded, known_market
 from markets.rows import Amm, Condition, Market, OutcomeToken
+
+# What a position says of cost and profit: a pool has none.
+PNL = (
+    "cost", "realized_pnl", "untracked_amount", "away_amount", "away_cost", "acquired_amount", "acquired_cost",
+)  # fmt: skip
 
 
 def condition_prepared(
@@ -129,12 +134,12 @@ def amm_announced(book: Book, at: LogPosition, market_id: str, amm: str, initial
             created_at=at.timestamp,
         )
     )
-    held = [position_of(book, market_id, outcome, amm) for outcome in range(len(market.outcomes))]
-    for position in filter(None, held):
+    for position in book.positions_of(amm):
         book.change(position).is_amm = True
-        position.cost = position.realized_pnl = position.untracked_amount = 0
-        position.away_amount = position.away_cost = 0
-        book.scratch.moved_amms[amm] = at, 0
+        for column in PNL:
+            setattr(position, column, 0)
+        if position.market_id == market_id:
+            book.scratch.moved_amms[amm] = at, 0
     if market.amm_address is None:
         book.change(market)
         market.amm_address, market.fee, market.updated_at = amm, fee, at.timestamp

@@ -109,6 +109,8 @@ def _credit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amoun
     position.amount = bounded(position.amount + amount, MAX_AMOUNT, "tokens of one holder")
     position.cost += carried.cost
     position.untracked_amount += carried.untracked
+    position.acquired_amount += carried.amount - carried.untracked
+    position.acquired_cost += carried.cost
     position.updated_at = at.timestamp
 
 

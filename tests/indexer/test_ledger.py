@@ -164,6 +164,28 @@ def test_a_log_that_moves_tokens_from_pool_to_pool_has_a_price_of_both() -> None
     assert differences(database(), before) == {}
 
 
+# --- AMMs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("size", [1, 6])
+def test_what_an_address_held_before_it_was_an_amm_is_an_amms_in_every_market(size: int) -> None:
+    chain, world = FakeChain(), hostile_world(1)
+    for act in (world.create_market, world.create_market):
+        chain.append([act()])
+    first, second = world.markets
+    chain.append([[*world._sets("PositionSplit", market, ORPHAN, 10)] for market in (first, second)])
+    chain.append([[announcement(ORPHAN, market_id=first.market_id)]])
+    empty()
+    for _ in range(4):
+        append(chain, size, finalized=0)
+    held = Position.objects.filter(user_address=ORPHAN).values_list("market_id", "is_amm", "cost", "acquired_cost")
+    assert set(held) == {(market.market_id, True, 0, 0) for market in (first, second)}
+    before = database()
+    LEDGER.replay()
+    assert differences(database(), before) == {}
+
+
 # --- stored events ----------------------------------------------------------------------------------------------------
 
 

@@ -209,23 +209,29 @@ def assert_the_holdings_are_those_of(story: Story) -> None:
     stored = {
         (row.user_address, numbers[row.market_id], row.outcome_index): (
             row.amount, row.cost, row.realized_pnl, row.untracked_amount, row.away_amount, row.away_cost,
+            row.acquired_amount, row.acquired_cost,
         )
         for row in Position.objects.filter(is_amm=False)
     }  # fmt: skip
     stored |= {
-        (row.holder, amms[row.amm_id], SHARES): (row.amount, row.cost, row.realized_pnl, 0, 0, 0)
+        (row.holder, amms[row.amm_id], SHARES): (row.amount, row.cost, row.realized_pnl, *[0] * 5)
         for row in LiquidityShare.objects.all()
     }
-    empty = (0, 0, 0, 0, 0, 0)
+    empty = (0,) * 8
     told = {
-        key: (held.amount, held.cost, held.realized, held.untracked, held.away, held.away_cost)
-        for key, held in story.held.items()
-    }
+        (*_, outcome): (
+            held.amount, held.cost, held.realized, held.untracked, held.away, held.away_cost,
+            *((0, 0) if outcome == SHARES else (held.acquired, held.acquired_cost)),
+        )
+        for (*_, outcome), held in story.held.items()
+    }  # fmt: skip
     assert {key: row for key, row in stored.items() if row != empty} == {
         key: row for key, row in told.items() if row != empty
     }
-    of_pools = Position.objects.filter(is_amm=True).values_list("cost", "realized_pnl", "untracked_amount")
-    assert set(of_pools) == {(0, 0, 0)}
+    of_pools = Position.objects.filter(is_amm=True).values_list(
+        "cost", "realized_pnl", "untracked_amount", "acquired_amount"
+    )
+    assert set(of_pools) == {(0, 0, 0, 0)}
 
 
 def assert_the_history_adds_up(story: Story) -> None:
