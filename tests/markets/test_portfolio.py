@@ -192,6 +192,7 @@ def test_a_portfolio_costs_a_few_queries_whatever_is_in_it(
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow this machine is, what these tests compute is cheap."""
     monkeypatch.setattr(leaderboard, "CHEAP", 30.0)
+    monkeypatch.setattr(leaderboard, "ATTEMPT", 30.0)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -339,6 +340,33 @@ def test_while_one_computes_the_others_show_what_there_is(client: Client) -> Non
         other.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [leaderboard.LOCK, COLLATERAL + "all"])
         assert get(client, "/api/leaderboard")["results"] == old
     assert len(get(client, "/api/leaderboard")["results"]) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_first_one_that_is_dear_is_computed_apart(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request waits for it, nor computes it once more."""
+    monkeypatch.setattr(leaderboard, "ATTEMPT", 0.001)  # PostgreSQL takes longer to plan it
+    market = factories.make_market(payouts=[1, 0])
+    factories.make_checkpoint()
+    factories.make_position(market, amount=3)
+    response = client.get("/api/leaderboard", {"window": "1d"})
+    assert "first time" in problem_of(response, 503)["detail"]
+    assert response["Retry-After"] == "5"
+    leaderboard._apart.submit(lambda: None).result(timeout=60)
+    assert [row["profit"] for row in get(client, "/api/leaderboard", window="1d")["results"]] == ["3"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_the_first_one_of_another_process(client: Client) -> None:
+    market = factories.make_market(payouts=[1, 0])
+    factories.make_checkpoint()
+    factories.make_position(market, amount=3)
+    from aurum.database import connect
+
+    with connect() as other, other.transaction():
+        other.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [leaderboard.LOCK, COLLATERAL + "all"])
+        assert problem_of(client.get("/api/leaderboard"), 503)["title"] == "Service Unavailable"
+    assert len(get(client, "/api/leaderboard")["results"]) == 1
 
 
 def test_no_more_places_are_kept_than_there_are(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
