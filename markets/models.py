@@ -58,6 +58,7 @@ class Condition(models.Model):
     outcome_slot_count = models.IntegerField()
     payout_numerators = Uint256ListField(null=True)
     resolved_at = models.DateTimeField(null=True)
+    resolved_block = models.BigIntegerField(null=True)
 
     class Meta:
         db_table = "conditions"
@@ -83,6 +84,7 @@ class Market(models.Model):
     resolved = models.BooleanField(default=False)
     payouts = Uint256ListField(null=True, help_text="Payout numerators; an outcome pays its share of their sum.")
     resolved_at = models.DateTimeField(null=True)
+    resolved_block = models.BigIntegerField(null=True, help_text="Blocks may have one time, and an order all the same.")
     confirmed_at = models.DateTimeField(null=True, help_text="When the factory confirmed it with MarketResolved.")
 
     fee = Uint256Field(null=True)

@@ -22,6 +22,7 @@ class Condition(Row, gc=False):
     outcome_slot_count: int
     payout_numerators: list[int] | None = None
     resolved_at: int | None = None
+    resolved_block: int | None = None
 
 
 @table_of(models.Market)
@@ -45,6 +46,7 @@ class Market(Row, gc=False):
     resolved: bool = False
     payouts: list[int] | None = None
     resolved_at: int | None = None
+    resolved_block: int | None = None
     confirmed_at: int | None = None
     fee: int | None = None
     reserves: list[int] | None = None

@@ -52,7 +52,7 @@ def condition_resolved(
         raise ApplyError(f"{len(payout_numerators)} payouts for {condition.outcome_slot_count} outcomes")
     book.change(condition)
     condition.payout_numerators = list(payout_numerators)
-    condition.resolved_at = at.timestamp
+    condition.resolved_at, condition.resolved_block = at.timestamp, at.block_number
     for market in book.markets_of_condition(condition_id):
         _resolve(book, market, condition)
 
@@ -149,5 +149,5 @@ def _resolve(book: Book, market: Market, condition: Condition) -> None:
     book.change(market)
     market.resolved = True
     market.payouts = condition.payout_numerators
-    market.resolved_at = condition.resolved_at
+    market.resolved_at, market.resolved_block = condition.resolved_at, condition.resolved_block
     market.updated_at = max(market.updated_at, condition.resolved_at or market.updated_at)
