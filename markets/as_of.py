@@ -23,8 +23,8 @@ AS_OF_BLOCK = integer(
     0,
     2**63 - 1,
     "Answers as it was at the end of this block: AMM, prices, reserves, liquidity, figures of trades, resolution and "
-    "status; whether it has ended is (like the last 24 hours) told by the last block up to it that has an event. openInterest, "
-    "feesCollected and oracleState are null then: they are not kept by block. Metadata are today's.",
+    "status; whether it has ended is (like the last 24 hours) told by the last block up to it that has an event. "
+    "openInterest, feesCollected and oracleState are null then: they are not kept by block. Metadata are today's.",
 )
 # Stands in for the `now` of the statement around it, so that the serializers' expressions mean the block.
 THEN = """
