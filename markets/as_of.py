@@ -23,8 +23,8 @@ AS_OF_BLOCK = integer(
     0,
     2**63 - 1,
     "Answers as it was at the end of this block: AMM, prices, reserves, liquidity, figures of trades, resolution and "
-    "status, which (like the last 24 hours) is at the time of the last block up to it that has an event. openInterest, "
-    "feesCollected and oracleState are null then: they are not kept by block. Metadata are today's.",
+    "status; whether it has ended is (like the last 24 hours) told by the last block up to it that has an event. "
+    "openInterest, feesCollected and oracleState are null then: they are not kept by block. Metadata are today's.",
 )
 # Stands in for the `now` of the statement around it, so that the serializers' expressions mean the block.
 THEN = """
@@ -61,7 +61,7 @@ MARKET_THEN = f"""
     {THEN} JOIN markets l ON l.market_id = now.parent AND l.block_number <= now.block_number
     {POINT} {TRADES_SINCE}
     LEFT JOIN amms a ON a.address = l.amm_address AND a.block_number <= now.block_number
-    CROSS JOIN LATERAL (SELECT l.resolved AND l.resolved_at <= now.time AS resolved) resolution
+    CROSS JOIN LATERAL (SELECT l.resolved AND l.resolved_block <= now.block_number AS resolved) resolution
     CROSS JOIN LATERAL (
         SELECT l.id, l.market_id, l.question_id, l.condition_id, l.creator, l.collateral_token, l.question, l.outcomes,
                l.resolution_time, l.resolution_timestamp, l.block_number, l.transaction_hash, l.log_index, l.created_at,

@@ -13,7 +13,8 @@ import msgspec
 from django.db import connection
 
 from markets.identity import row_id
-from markets.rows import Channel, Market, Message
+from markets.pnl import Gone
+from markets.rows import Channel, Market, Message, Position
 from markets.table import Row
 
 T = TypeVar("T", bound=Row)
@@ -45,61 +46,118 @@ class LogPosition(msgspec.Struct, frozen=True, gc=False):
         }
 
 
-class Released(NamedTuple):
-    """Tokens or shares that a user gave to a pool or burnt, and what they had cost. `at` and `sequence` name the
-    transfer, `receiver` who has them now."""
+Key = tuple[str, str, int]  # holder, market and outcome; or holder, AMM and SHARES
 
-    amount: int
-    cost: int
+
+class Released(NamedTuple):
+    """Tokens or shares that a user gave to a pool or burnt. `at` and `sequence` name the transfer."""
+
+    gone: Gone
     at: LogPosition
     sequence: int
+
+
+class Arrival(NamedTuple):
+    """Tokens that came from a pool or were minted, before the event that says why. `passed` is the last transfer of
+    this token between users that the transaction had until then."""
+
+    amount: int
+    sender: str
+    at: LogPosition
+    sequence: int
+    passed: "Passed | None"
+
+
+class Passed(NamedTuple):
+    """A transfer between users: `amount` of `held` tokens; `out` and `in_` are the ids of its history entries.
+    `before` is the transfer before it: a transaction may have very many."""
+
+    sender: str
     receiver: str
+    amount: int
+    held: int
+    out: str
+    in_: str
+    before: "Passed | None"
 
 
 @dataclass(slots=True)
 class TransactionScratch:
     """What events of one transaction leave for later events of the same one."""
 
-    # (holder, market, outcome) -> tokens minted, or burnt where negative, that no event has explained yet
-    unexplained: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    arrivals: dict[Key, tuple[Arrival, ...]] = field(default_factory=dict)  # what no event has explained yet
+    # (market, outcome) -> the last of what users passed on while something was not explained yet
+    passed: dict[tuple[str, int], Passed] = field(default_factory=dict)
     funded: dict[str, str] = field(default_factory=dict)  # AMM -> id of its last add_liquidity entry
     # AMM -> its last change without a price point, and which of the log's two AMMs it is: 0 receives, 1 sends
     moved_amms: dict[str, tuple[LogPosition, int]] = field(default_factory=dict)
-    # (holder, market, outcome), or (holder, AMM, SHARES) -> what no history entry tells of yet
-    released: dict[tuple[str, str, int], Released] = field(default_factory=dict)
+    # what left whom, and to whom -> what no history entry tells of yet
+    released: dict[tuple[Key, str], Released] = field(default_factory=dict)
 
     def copied(self) -> "TransactionScratch":
         return TransactionScratch(
-            self.unexplained.copy(), self.funded.copy(), self.moved_amms.copy(), self.released.copy()
+            self.arrivals.copy(), self.passed.copy(), self.funded.copy(), self.moved_amms.copy(), self.released.copy()
         )
 
-    def release(
-        self, key: tuple[str, str, int], amount: int, cost: int, at: LogPosition, receiver: str, sequence: int = 0
+    def arrive(self, key: Key, amount: int, sender: str, at: LogPosition, sequence: int) -> None:
+        """Notes what came to a holding, until an event says what for."""
+        arrival = Arrival(amount, sender, at, sequence, self.passed.get(key[1:]))
+        self.arrivals[key] = (*self.arrivals.get(key, ()), arrival)
+
+    def pass_on(
+        self, token: tuple[str, int], sender: str, receiver: str, amount: int, held: int, out: str, in_: str
     ) -> None:
+        """Notes a transfer between users; it matters only while something is not explained."""
+        if self.arrivals:
+            self.passed[token] = Passed(sender, receiver, amount, held, out, in_, self.passed.get(token))
+
+    def explain(self, key: Key, amount: int) -> Arrival | None:
+        """Takes out the last arrival of so many tokens: calls that are nested end from the inside."""
+        waiting = self.arrivals.get(key, ())
+        place = next((place for place in reversed(range(len(waiting))) if waiting[place].amount == amount), None)
+        if place is None:
+            return None
+        left = waiting[:place] + waiting[place + 1 :]
+        if left:
+            self.arrivals[key] = left
+        else:
+            del self.arrivals[key]
+        return waiting[place]
+
+    def passed_since(self, token: tuple[str, int], arrival: Arrival) -> list[Passed]:
+        """The transfers of a token behind an arrival, oldest first."""
+        found, passed = [], self.passed.get(token)
+        while passed is not None and passed is not arrival.passed:
+            found.append(passed)
+            passed = passed.before
+        return found[::-1]
+
+    def release(self, key: Key, gone: Gone, receiver: str, at: LogPosition, sequence: int = 0) -> None:
         """Notes what left a holding, until an event says what for."""
-        before = self.released.get(key)
+        before = self.released.get((key, receiver))
         if before is not None:
-            amount, cost = amount + before.amount, cost + before.cost
-        self.released[key] = Released(amount, cost, at, sequence, receiver)
+            gone = Gone(*(one + other for one, other in zip(gone, before.gone, strict=True)))
+        self.released[key, receiver] = Released(gone, at, sequence)
 
-    def released_cost(self, key: tuple[str, str, int], amount: int) -> int:
-        """Takes out what `amount` of what left a holding had cost; of more, the rest is left without its cost."""
-        found = self.released.pop(key, None)
+    def take_released(self, key: Key, receiver: str, amount: int) -> Gone:
+        """Takes out `amount` of what left a holding, with its share of the cost, rounded down; or what there is."""
+        found = self.released.pop((key, receiver), None)
         if found is None:
-            return 0
-        if found.amount > amount:
-            self.released[key] = found._replace(amount=found.amount - amount, cost=0)
-        return found.cost
+            return Gone()
+        gone = found.gone
+        if gone.amount <= amount:
+            return gone
+        taken = Gone(amount, gone.cost * amount // gone.amount, gone.untracked * amount // gone.amount)
+        left = Gone(*(whole - part for whole, part in zip(gone, taken, strict=True)))
+        self.released[key, receiver] = found._replace(gone=left)
+        return taken
 
-    def explained(self, holder: str) -> dict[tuple[str, int], int]:
-        """Takes out what is unexplained of a holder: (market, outcome) -> amount."""
-        if not self.unexplained:
-            return {}
-        keys = [key for key in self.unexplained if key[0] == holder]
-        return {key[1:]: self.unexplained.pop(key) for key in keys}
+    def released_amount(self, key: Key, receiver: str) -> int:
+        found = self.released.get((key, receiver))
+        return found.gone.amount if found else 0
 
     def __bool__(self) -> bool:
-        return bool(self.unexplained or self.moved_amms or self.funded or self.released)
+        return bool(self.arrivals or self.moved_amms or self.funded or self.released or self.passed)
 
 
 class PositionIds(Protocol):
@@ -194,6 +252,14 @@ class Book:
             self.load_markets_of_conditions([condition_id])
         found = (self.get(Market, market_id) for market_id in self._markets_by_condition[condition_id])
         return [market for market in found if market is not None]
+
+    def positions_of(self, holder: str) -> list[Position]:
+        """Everything that an address holds or has held, in a fixed order."""
+        rows = self._rows[Position]
+        for position in Position.table.load("user_address = %s", holder):
+            rows.setdefault(position.id, position)
+        found = (row for row in rows.values() if isinstance(row, Position) and row.user_address == holder)
+        return sorted(found, key=lambda position: position.id)
 
     # --- changing --------------------------------------------------------------------------------------------------
 

@@ -116,6 +116,7 @@ PORTFOLIO = {
     "collateralToken": COLLATERAL,
     "value": "52000000",
     "liquidityValue": "0",
+    "untrackedValue": "0",
     "cost": "50000000",
     "realizedPnl": "0",
     "unrealizedPnl": "2000000",

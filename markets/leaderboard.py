@@ -3,7 +3,7 @@
 The profit of a period is exact: what the history of the period says that was earned and paid, plus what the holdings
 are worth now, less what those of the period's begin were worth then (docs/pnl.md). That is a look at every position:
 whoever asks when a ranking is out of date computes it, if that pays; what is dear is computed apart, and they see the
-one before.
+one before, or hear that there is none yet. No request waits for another one, or for a dear one.
 """
 
 import logging
@@ -12,7 +12,9 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
+from psycopg.errors import QueryCanceled
+from rest_framework import exceptions
 
 from markets.models import RankedUser, Ranking
 
@@ -26,9 +28,10 @@ PERIODS: dict[str, timedelta | None] = {
 RANKED_BY = ("profit", "volume")
 RANKS = 1000  # places that are kept of each ranking
 CHEAP = 0.1  # seconds: what takes no longer is computed for each block that somebody asks at
+ATTEMPT = 1.0  # seconds that a request computes at most; what takes longer is begun again apart
 PAUSE = 20  # times its own cost must pass before a dearer one is computed again
 WORK_MEMORY = "128MB"  # of PostgreSQL, so that it hashes what it would otherwise sort on disk: a fraction of the time
-LOCK = 0x41554C45  # of pg_advisory_xact_lock, with a hash of the ranking's names
+LOCK = 0x41554C45  # of pg_try_advisory_xact_lock, with a hash of the ranking's names
 
 # Whose block has moved, and for whom it pays: what took long, for as long as it took a few times over.
 DUE = """
@@ -82,9 +85,10 @@ PRICES_THEN = PRICES.format(
     """,
 )
 
-# What everybody holds; outcome -1 are shares of the market's pool, -2 those of another pool, which have no price.
+# What everybody holds of a known cost: the rest neither earns nor loses. Outcome -1 are shares of the market's pool,
+# -2 those of another pool, which have no price.
 HELD = """
-    SELECT user_address, market_id, outcome_index AS outcome, amount, cost, realized_pnl
+    SELECT user_address, market_id, outcome_index AS outcome, amount - untracked_amount AS amount, cost, realized_pnl
     FROM positions WHERE NOT is_amm
     UNION ALL
     SELECT s.holder, a.market_id, CASE WHEN a.address = m.amm_address THEN -1 ELSE -2 END, s.amount, s.cost,
@@ -104,14 +108,16 @@ WORTH_THEN = WORTH.format(amount="(amount - coalesce(change, 0))", prices="t")
 # By how much the period has changed what everybody holds.
 MOVED = """
     SELECT h.user_address, h.market_id, each.outcome, sum(each.change) AS change
-    FROM recent h JOIN markets m ON m.market_id = h.market_id CROSS JOIN LATERAL (
+    FROM recent h JOIN markets m ON m.market_id = h.market_id
+    CROSS JOIN LATERAL (SELECT CASE WHEN h.type IN ('buy', 'split', 'transfer_in', 'add_liquidity') THEN 1 ELSE -1 END
+                        AS sign) direction
+    CROSS JOIN LATERAL (
         SELECT coalesce(h.outcome, -1) AS outcome,
-               CASE WHEN h.type IN ('buy', 'split', 'transfer_in', 'add_liquidity') THEN h.amount ELSE -h.amount END
-               AS change
+               sign * (h.amount - coalesce((h.untracked_amounts ->> 0)::numeric, 0)) AS change
         WHERE h.outcome IS NOT NULL OR h.type NOT IN ('split', 'merge')
         UNION ALL
-        SELECT place - 1, CASE h.type WHEN 'split' THEN h.amount ELSE -h.amount END
-        FROM generate_series(1, jsonb_array_length(m.outcomes)) place
+        SELECT place, sign * (h.amount - coalesce((h.untracked_amounts ->> place)::numeric, 0))
+        FROM generate_series(0, jsonb_array_length(m.outcomes) - 1) place
         WHERE h.outcome IS NULL AND h.type IN ('split', 'merge')
         UNION ALL
         SELECT place - 1,
@@ -188,6 +194,14 @@ SELECT %(token)s, %(period)s, block_number, block_hash, now(), 0 FROM at
 """  # noqa: S608
 
 
+class NotRankedYet(exceptions.APIException):
+    """The first ranking of a period is being computed; nothing is wrong with the request."""
+
+    status_code = 503
+    default_detail = "This leaderboard is being computed for the first time. Try again in a moment."
+    wait = 5  # seconds; DRF makes it Retry-After
+
+
 # One at a time: each takes a core of the database's.
 _apart = ThreadPoolExecutor(1, thread_name_prefix="ranking")
 _waiting: set[tuple[str, str]] = set()
@@ -196,31 +210,55 @@ _waiting: set[tuple[str, str]] = set()
 def refresh(token: str, period: str) -> None:
     """Has the ranking of a period in a collateral token computed anew, where it is out of date and that pays.
 
-    Only where there is none yet, or it is cheap, is it there when this returns.
+    What is cheap is there when this returns. Raises NotRankedYet where there is none, nor will be at once.
     """
     due, is_first, is_dear = _due(token, period)
     if not due:
         return
-    if not is_dear:
-        _recompute(token, period, wait=is_first)
+    is_there = False
+    if is_dear:
+        _compute_apart(token, period)
     elif (token, period) not in _waiting:
+        is_there = _attempt(token, period)
+    if is_first and not is_there:
+        raise NotRankedYet
+
+
+def _attempt(token: str, period: str) -> bool:
+    """Computes for as long as a request may take, and has what takes longer computed apart. Returns whether it is
+    there."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(ATTEMPT * 1000))])
+            return _recompute(token, period)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
+        _compute_apart(token, period)
+        return False
+
+
+def _recompute(token: str, period: str) -> bool:
+    """One process at a time does; the others leave it at that, and hear False."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", [LOCK, token + period])
+        if not cursor.fetchone()[0]:
+            return False
+        if _due(token, period)[0]:
+            _compute(token, period)
+        return True
+
+
+def _compute_apart(token: str, period: str) -> None:
+    if (token, period) not in _waiting:
         _waiting.add((token, period))
         _apart.submit(_recompute_apart, token, period)
-
-
-def _recompute(token: str, period: str, *, wait: bool) -> None:
-    """One process at a time does. Without `wait`, the others leave it at that."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        lock = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
-        cursor.execute(f"SELECT {lock}(%s, hashtext(%s))", [LOCK, token + period])
-        if cursor.fetchone()[0] is not False and _due(token, period)[0]:
-            _compute(token, period)
 
 
 def _recompute_apart(token: str, period: str) -> None:
     """On a thread, whose connection goes back to the pool."""
     try:
-        _recompute(token, period, wait=False)
+        _recompute(token, period)
     except DatabaseError as error:
         logger.error("the leaderboard of %s is not computed: %s", period, error)
     finally:

@@ -58,6 +58,7 @@ class Condition(models.Model):
     outcome_slot_count = models.IntegerField()
     payout_numerators = Uint256ListField(null=True)
     resolved_at = models.DateTimeField(null=True)
+    resolved_block = models.BigIntegerField(null=True)
 
     class Meta:
         db_table = "conditions"
@@ -83,6 +84,7 @@ class Market(models.Model):
     resolved = models.BooleanField(default=False)
     payouts = Uint256ListField(null=True, help_text="Payout numerators; an outcome pays its share of their sum.")
     resolved_at = models.DateTimeField(null=True)
+    resolved_block = models.BigIntegerField(null=True, help_text="Blocks may have one time, and an order all the same.")
     confirmed_at = models.DateTimeField(null=True, help_text="When the factory confirmed it with MarketResolved.")
 
     fee = Uint256Field(null=True)
@@ -190,6 +192,12 @@ class Position(models.Model):
     cost = TotalField(default=0, help_text="What was paid for the tokens that are left (pnl.py); of an AMM, nothing.")
     realized_pnl = TotalField(default=0)
     untracked_amount = Uint256Field(default=0, help_text="Of the tokens, those that came without a known cost.")
+    away_amount = TotalField(
+        default=0, help_text="Tokens that became what is not followed, and may come back (pnl.py)."
+    )
+    away_cost = TotalField(default=0, help_text="What those have cost: a loss for so long.")
+    acquired_amount = TotalField(default=0, help_text="All tokens of a known cost that have ever come.")
+    acquired_cost = TotalField(default=0, help_text="What they have cost.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -290,6 +298,9 @@ class HistoryEntry(Emitted):
     )
     collateral_amount = Uint256Field(null=True)
     outcome_amounts = Uint256ListField(null=True, help_text="Outcome tokens that liquidity put in or took out.")
+    untracked_amounts = Uint256ListField(
+        null=True, help_text="Of the tokens, those without a known cost: one number, or one for each outcome."
+    )
     counterparty = AddressField(null=True)
     realized_pnl = TotalField(default=0, help_text="Their sum up to a time is what the user had realised by then.")
     cost_change = TotalField(default=0, help_text="Their sum up to a time is what the user's holdings had cost then.")

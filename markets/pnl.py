@@ -3,7 +3,9 @@
 The method is docs/pnl.md. A holding's tokens move by transfers, and what they cost or brought is told by another event
 that comes later. So each function does one half, and after each of them this holds, to the base unit:
 
-    realized_pnl - cost = cash received - cash paid + cost that left with transfers - cost that came with transfers
+    realized_pnl - cost = cash received - cash paid + cost that left - cost that came
+
+Of tokens whose cost nobody knows, what they bring is the cost that came: they neither earn nor lose.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,9 +25,12 @@ class Holding(Protocol):
 
 
 class TokenHolding(Holding, Protocol):
-    """Outcome tokens: for `untracked_amount` of them no cost is known, and they count as if they had cost nothing."""
+    """Outcome tokens: for `untracked_amount` of them no cost is known. `away_amount` are those that became something
+    that the ledger does not follow, and have cost `away_cost`."""
 
     untracked_amount: int
+    away_amount: int
+    away_cost: int
 
 
 class Change(NamedTuple):
@@ -33,6 +38,20 @@ class Change(NamedTuple):
 
     realized_pnl: int
     cost_change: int
+
+
+def total(changes: Iterable[Change]) -> Change:
+    """What several changes did together."""
+    each = list(changes)
+    return Change(sum(change.realized_pnl for change in each), sum(change.cost_change for change in each))
+
+
+class Gone(NamedTuple):
+    """Tokens that have left a holding: what they had cost, and how many of them were untracked."""
+
+    amount: int = 0
+    cost: int = 0
+    untracked: int = 0
 
 
 # --- one holding ------------------------------------------------------------------------------------------------------
@@ -65,9 +84,53 @@ def pay(holding: Holding, cost: int) -> Change:
     return Change(-cost, 0)
 
 
-def find_untracked(holding: TokenHolding, amount: int) -> None:
-    """Books tokens that have come without a known cost."""
-    holding.untracked_amount = min(holding.untracked_amount + amount, holding.amount)
+def sell(holding: Holding, gone: Gone, amount: int, proceeds: int) -> Change:
+    """Books what `amount` tokens have brought, of which `gone` have left a holding, with their cost as a loss.
+
+    What the untracked ones bring, rounded up, is what they count to have cost.
+    """
+    earned = proceeds - -(-proceeds * gone.untracked // amount) if gone.untracked else proceeds
+    holding.realized_pnl += earned
+    return Change(earned - gone.cost, -gone.cost)
+
+
+def find_untracked(holding: TokenHolding, amount: int) -> Change:
+    """Books tokens that have come without a known cost. Those that are gone again have brought what counts as earned,
+    which is taken back: 1 each, for no token brings more."""
+    found = min(amount, holding.amount - holding.untracked_amount)
+    holding.untracked_amount += found
+    holding.realized_pnl -= amount - found
+    return Change(found - amount, 0)
+
+
+def go_away(holding: TokenHolding, gone: Gone) -> Change:
+    """Books tokens that became something that the ledger does not follow: what they had cost is a loss till they come
+    back."""
+    holding.away_amount += gone.amount - gone.untracked
+    holding.away_cost += gone.cost
+    return Change(-gone.cost, -gone.cost)
+
+
+def come_back(holding: TokenHolding, amount: int) -> Gone:
+    """Of `amount` tokens that have come without a payment: the cost of those that were away, no loss any more, and how
+    many others there are. Their cost is booked when it is paid (`pay`)."""
+    back = min(amount, holding.away_amount)
+    cost = holding.away_cost * back // holding.away_amount if back else 0
+    holding.away_amount -= back
+    holding.away_cost -= cost
+    holding.realized_pnl += cost
+    return Gone(amount, cost, amount - back)
+
+
+def cover(holding: TokenHolding, proceeds: int) -> int:
+    """What `proceeds` of sets that the ledger does not follow cover of the cost of the tokens that are away, which is
+    no loss then; as large a part of them comes back no more, rounded up."""
+    covered = min(proceeds, holding.away_cost)
+    if covered:
+        holding.away_amount -= -(-holding.away_amount * covered // holding.away_cost)
+        holding.away_cost -= covered
+        holding.realized_pnl += covered
+    return covered
 
 
 # --- shares of an amount ----------------------------------------------------------------------------------------------

@@ -33,11 +33,11 @@ PAID, RECEIVED = ("buy", "split", "add_liquidity"), ("sell", "merge", "redeem", 
 
 CHECKPOINT = "SELECT block_timestamp FROM checkpoint"
 HELD = """
-    SELECT p.market_id, p.outcome_index, p.amount, p.cost, p.realized_pnl
+    SELECT p.market_id, p.outcome_index, p.amount, p.untracked_amount, p.cost, p.realized_pnl
     FROM positions p JOIN markets m ON m.market_id = p.market_id
     WHERE p.user_address = %(address)s AND m.collateral_token = %(token)s AND NOT p.is_amm
     UNION ALL
-    SELECT a.market_id, CASE WHEN a.address = m.amm_address THEN -1 ELSE -2 END, s.amount, s.cost, s.realized_pnl
+    SELECT a.market_id, CASE WHEN a.address = m.amm_address THEN -1 ELSE -2 END, s.amount, 0, s.cost, s.realized_pnl
     FROM liquidity_shares s JOIN amms a ON a.address = s.amm_address JOIN markets m ON m.market_id = a.market_id
     WHERE s.holder = %(address)s AND m.collateral_token = %(token)s
 """
@@ -46,9 +46,15 @@ MARKETS = """
            coalesce(a.total_shares, 0)
     FROM markets m LEFT JOIN amms a ON a.address = m.amm_address WHERE m.market_id = ANY(%(markets)s)
 """
+# What an entry adds to the cost, or realises, is cash, or cost that came or left.
 FLOWS = """
-    SELECT type, count(*), coalesce(sum(collateral_amount), 0), sum(cost_change - realized_pnl), min(timestamp)
-    FROM history WHERE user_address = %(address)s AND market_id = ANY(%(markets)s) GROUP BY type
+    SELECT type, count(*), coalesce(sum(collateral_amount), 0), min(timestamp),
+           sum(greatest(net, 0)), sum(greatest(-net, 0))
+    FROM history CROSS JOIN LATERAL (
+        SELECT cost_change - realized_pnl + coalesce(CASE
+            WHEN type IN ('buy', 'split', 'add_liquidity') THEN -collateral_amount
+            WHEN type IN ('sell', 'merge', 'redeem', 'remove_liquidity') THEN collateral_amount END, 0) AS net
+    ) carried WHERE user_address = %(address)s AND market_id = ANY(%(markets)s) GROUP BY type
 """
 LAST_BLOCKS = """
     SELECT coalesce((
@@ -60,7 +66,8 @@ LAST_BLOCKS = """
 CHANGES = """
     SELECT width_bucket(block_number - 1, %(blocks)s::bigint[]) AS point, market_id, type, outcome, sum(amount),
            coalesce(sum(collateral_amount), 0), sum(realized_pnl), sum(cost_change),
-           coalesce(jsonb_agg(outcome_amounts) FILTER (WHERE outcome_amounts IS NOT NULL), '[]')::text
+           coalesce(jsonb_agg(outcome_amounts) FILTER (WHERE outcome_amounts IS NOT NULL), '[]')::text,
+           coalesce(jsonb_agg(untracked_amounts) FILTER (WHERE untracked_amounts IS NOT NULL), '[]')::text
     FROM history
     WHERE user_address = %(address)s AND market_id = ANY(%(markets)s) AND block_number > %(first)s
     GROUP BY 1, 2, 3, 4
@@ -108,6 +115,10 @@ class Quotation(NamedTuple):
             return self.prices.value(outcome, amount) or 0
         return amount * self.pool // self.supply if outcome == SHARES and amount > 0 and self.supply > 0 else 0
 
+    def of_unknown_cost(self, outcome: int, amount: int, untracked: int) -> int:
+        """The part of it that untracked tokens are: they count to have cost that."""
+        return self.worth(outcome, amount) - self.worth(outcome, amount - untracked) if untracked else 0
+
 
 Amounts = dict[tuple[str, int], int]  # by market and outcome
 
@@ -117,6 +128,7 @@ class State:
     """What a user had at one time. `net` is what was realised less what the holdings had cost; `costs` by market."""
 
     amounts: Amounts
+    untracked: Amounts
     costs: dict[str, int]
     net: int
 
@@ -144,23 +156,26 @@ class Portfolio:
 
     def body(self, interval: str) -> dict[str, Any]:
         flows = run(FLOWS, self._of_user)
-        first = min((row[4] for row in flows), default=None)
+        first = min((row[3] for row in flows), default=None)
+        totals, unknown = self._totals()
         return {
             "userAddress": self._of_user["address"],
             "collateralToken": self._token,
-            **self._totals(),
-            **_flow_totals(flows),
+            **totals,
+            **_flow_totals(flows, unknown),
             "interval": interval,
             "series": [] if first is None or self._time is None else self._series(interval, first, self._time),
         }
 
     # --- now -------------------------------------------------------------------------------------------------------
 
-    def _totals(self) -> dict[str, Any]:
-        value = liquidity = cost = realized = open_ = 0
+    def _totals(self) -> tuple[dict[str, Any], int]:
+        """And what is held of unknown cost is worth."""
+        value = liquidity = cost = realized = open_ = unknown = 0
         quotations = {market.market_id: _quotation(market) for market in self._markets.values()}
-        for market_id, outcome, amount, paid, earned in _integers(self._held):
+        for market_id, outcome, amount, untracked, paid, earned in _integers(self._held):
             quotation, market = quotations[market_id], self._markets[market_id]
+            unknown += quotation.of_unknown_cost(outcome, amount, untracked)
             has_price = quotation.prices.total and outcome != OTHER_SHARES
             worth = quotation.worth(outcome, amount) if has_price else paid
             if outcome >= 0 and market.payouts and not quotation.prices.weights[outcome]:
@@ -171,10 +186,11 @@ class Portfolio:
             elif amount:
                 open_ += 1
         closed = sum(1 for row in self._held if row[1] >= 0) - open_
-        amounts = {"value": value, "liquidityValue": liquidity, "cost": cost, "realizedPnl": realized}
-        amounts["unrealizedPnl"] = value - cost
+        cost += unknown
+        amounts = {"value": value, "liquidityValue": liquidity, "untrackedValue": unknown, "cost": cost}
+        amounts |= {"realizedPnl": realized, "unrealizedPnl": value - cost}
         counts = {"openPositions": open_, "closedPositions": closed, "markets": len(self._markets)}
-        return {name: str(amount) for name, amount in amounts.items()} | counts
+        return {name: str(amount) for name, amount in amounts.items()} | counts, unknown
 
     # --- over time -------------------------------------------------------------------------------------------------
 
@@ -185,16 +201,20 @@ class Portfolio:
         quotations = self._quotations(times, blocks, states)
         series = []
         for place, (time, state) in enumerate(zip(times, states, strict=True)):
-            value = self._value(state, quotations[place])
-            series.append({"time": f"{time:%Y-%m-%dT%H:%M:%SZ}", "value": str(value), "pnl": str(state.net + value)})
+            value, known = self._values(state, quotations[place])
+            series.append({"time": f"{time:%Y-%m-%dT%H:%M:%SZ}", "value": str(value), "pnl": str(state.net + known)})
         return series
 
-    def _value(self, state: State, quotations: dict[str, Quotation]) -> int:
-        value = 0
+    def _values(self, state: State, quotations: dict[str, Quotation]) -> tuple[int, int]:
+        """Of all that was held, and of what of it had a known cost."""
+        value = unknown = 0
         for (market_id, outcome), amount in state.amounts.items():
-            if quotations[market_id].prices.total:
-                value += quotations[market_id].worth(outcome, amount)
-        return value + sum(cost for market_id, cost in state.costs.items() if not quotations[market_id].prices.total)
+            quotation = quotations[market_id]
+            if quotation.prices.total:
+                value += quotation.worth(outcome, amount)
+                unknown += quotation.of_unknown_cost(outcome, amount, state.untracked.get((market_id, outcome), 0))
+        value += sum(cost for market_id, cost in state.costs.items() if not quotations[market_id].prices.total)
+        return value, value - unknown
 
     def _states(self, blocks: Sequence[int]) -> list[State]:
         """At the end of each of these blocks: from now on backwards."""
@@ -202,21 +222,25 @@ class Portfolio:
         for row in run(CHANGES, {"blocks": blocks, "first": blocks[0], **self._of_user}):
             changes[row[0]].append(row[1:])
         amounts: Amounts = defaultdict(int)
+        untracked: Amounts = defaultdict(int)
         costs: Counter[str] = Counter()
         net = 0
-        for market_id, outcome, amount, paid, earned in _integers(self._held):
+        for market_id, outcome, amount, unknown, paid, earned in _integers(self._held):
             amounts[market_id, outcome] += amount
+            untracked[market_id, outcome] += unknown
             costs[market_id] += paid
             net += earned - paid
         states = []
         for place in reversed(range(len(blocks))):
-            held = {key: amount for key, amount in amounts.items() if amount}
-            states.append(State(held, {market_id: cost for market_id, cost in costs.items() if cost}, net))
+            held, without = ({key: number for key, number in each.items() if number} for each in (amounts, untracked))
+            states.append(State(held, without, {market_id: cost for market_id, cost in costs.items() if cost}, net))
             for change in changes[place]:
-                market_id, type_, outcome, *numbers, lists = change
+                market_id, type_, outcome, *numbers, lists, unknown_lists = change
                 amount, collateral, realized, cost = map(int, numbers)
                 for changed, by in self._moved(market_id, type_, outcome, amount, collateral, lists):
                     amounts[market_id, changed] -= by
+                for place_, number in enumerate(_sums(unknown_lists)):
+                    untracked[market_id, place_ if outcome is None else outcome] -= _signed(type_, number)
                 costs[market_id] -= cost
                 net -= realized - cost
         return states[::-1]
@@ -226,7 +250,7 @@ class Portfolio:
     ) -> Iterable[tuple[int, int]]:
         """By how much entries of one type have changed what is held, by outcome."""
         outcomes = range(self._markets[market_id].outcome_count)
-        signed = amount if type_ in GAINS else -amount
+        signed = _signed(type_, amount)
         if outcome is not None:
             yield outcome, signed
         elif type_ in ("split", "merge"):
@@ -234,10 +258,9 @@ class Portfolio:
         else:
             yield SHARES, signed
             # A pool sends back what it did not take of the collateral's sets; or it sends what it had.
-            sent = [sum(map(int, numbers)) for numbers in zip(*json.loads(lists), strict=True)]
             yield from (
                 (index, collateral - number if type_ == "add_liquidity" else number)
-                for index, number in enumerate(sent)
+                for index, number in enumerate(_sums(lists))
             )
 
     def _quotations(
@@ -295,18 +318,30 @@ def _prices(reserves: str | None, payouts: str | None) -> tuple[PriceWeights, in
     return price_weights(held, paid), pool_value(held, paid)
 
 
-def _flow_totals(flows: Iterable[Sequence[Any]]) -> dict[str, Any]:
-    """What crossed the line between the user and everybody else."""
+def _signed(type_: str, amount: int) -> int:
+    """What an entry of a type does to a holding."""
+    return amount if type_ in GAINS else -amount
+
+
+def _sums(lists: str) -> list[int]:
+    """Of lists of as many amounts each, the sum at each place."""
+    return [sum(map(int, numbers)) for numbers in zip(*json.loads(lists), strict=True)]
+
+
+def _flow_totals(flows: Iterable[Sequence[Any]], unknown: int) -> dict[str, Any]:
+    """What crossed the line between the user and everybody else. `unknown`: the worth of what is held of unknown cost,
+    which counts to have come at that."""
     counts: Counter[str] = Counter()
     collateral: Counter[str] = Counter()
-    costs: Counter[str] = Counter()
-    for type_, count, amount, cost, _ in flows:
-        counts[type_], collateral[type_], costs[type_] = count, int(amount), int(cost)
+    came = left = 0
+    for type_, count, amount, _, in_, out in flows:
+        counts[type_], collateral[type_] = count, int(amount)
+        came, left = came + int(in_), left + int(out)
     amounts = {
         "cashIn": sum(collateral[type_] for type_ in PAID),
         "cashOut": sum(collateral[type_] for type_ in RECEIVED),
-        "costTransferredIn": costs["transfer_in"],
-        "costTransferredOut": -costs["transfer_out"],
+        "costTransferredIn": came + unknown,
+        "costTransferredOut": left,
         "volume": sum(collateral[type_] for type_ in TRADES),
     }
     return {name: str(amount) for name, amount in amounts.items()} | {"trades": sum(counts[type_] for type_ in TRADES)}
@@ -327,8 +362,5 @@ def _times(
     return [*(datetime.fromtimestamp(number, UTC) for number in whole), now]
 
 
-def _integers(rows: Iterable[Sequence[Any]]) -> Iterable[tuple[str, int, int, int, int]]:
-    return (
-        (market_id, outcome, int(amount), int(cost), int(realized))
-        for market_id, outcome, amount, cost, realized in rows
-    )
+def _integers(rows: Iterable[Sequence[Any]]) -> Iterable[tuple[str, int, int, int, int, int]]:
+    return ((market_id, outcome, *map(int, numbers)) for market_id, outcome, *numbers in rows)

@@ -22,6 +22,7 @@ class Condition(Row, gc=False):
     outcome_slot_count: int
     payout_numerators: list[int] | None = None
     resolved_at: int | None = None
+    resolved_block: int | None = None
 
 
 @table_of(models.Market)
@@ -45,6 +46,7 @@ class Market(Row, gc=False):
     resolved: bool = False
     payouts: list[int] | None = None
     resolved_at: int | None = None
+    resolved_block: int | None = None
     confirmed_at: int | None = None
     fee: int | None = None
     reserves: list[int] | None = None
@@ -98,6 +100,10 @@ class Position(Row, gc=False):
     cost: int = 0
     realized_pnl: int = 0
     untracked_amount: int = 0
+    away_amount: int = 0
+    away_cost: int = 0
+    acquired_amount: int = 0
+    acquired_cost: int = 0
 
 
 @table_of(models.Trade)
@@ -136,6 +142,7 @@ class HistoryEntry(Emitted, gc=False):
     outcome: int | None = None
     collateral_amount: int | None = None
     outcome_amounts: list[int] | None = None
+    untracked_amounts: list[int] | None = None
     counterparty: str | None = None
     realized_pnl: int = 0
     cost_change: int = 0

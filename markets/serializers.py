@@ -53,6 +53,7 @@ OPEN_INTEREST = """
 """
 
 # What a loser has cost is realised by the resolution, also while nobody redeems it.
+TRACKED = "(p.amount - p.untracked_amount)"
 HELD_COST = "(CASE WHEN m.payouts ->> p.outcome_index = '0' THEN 0 ELSE p.cost END)"
 
 
@@ -105,16 +106,26 @@ def holding_value_json(payouts: str | None, reserves: str | None, outcome: str, 
     return f'"{int(amount) * weights[int(outcome)] // total}"' if total else "null"
 
 
-def average_cost_json(cost: str, amount: str) -> str:
-    """What one token has cost, in collateral per outcome token; null where none is held."""
-    held = int(amount)
+def average_cost_json(cost: str, tracked: str) -> str:
+    """What one token has cost, in collateral per outcome token, of those of which it is known; null without any."""
+    held = int(tracked)
     return repr(int(cost) / held) if held else "null"
 
 
-def unrealized_pnl_json(payouts: str | None, reserves: str | None, outcome: str, amount: str, cost: str) -> str:
-    """What a holding is worth above what it has cost; null without a price."""
+def holding_cost_json(
+    payouts: str | None, reserves: str | None, outcome: str, amount: str, tracked: str, cost: str
+) -> str:
+    """What a holding has cost: tokens without a known cost count at what they are worth."""
     weights, total = _weights(payouts, reserves)
-    return f'"{int(amount) * weights[int(outcome)] // total - int(cost)}"' if total else "null"
+    weight = weights[int(outcome)] if total else 0
+    unknown = int(amount) * weight // total - int(tracked) * weight // total if total else 0
+    return f'"{int(cost) + unknown}"'
+
+
+def unrealized_pnl_json(payouts: str | None, reserves: str | None, outcome: str, tracked: str, cost: str) -> str:
+    """What the tokens of a known cost are worth above it; null without a price."""
+    weights, total = _weights(payouts, reserves)
+    return f'"{int(tracked) * weights[int(outcome)] // total - int(cost)}"' if total else "null"
 
 
 def trade_price_json(collateral_amount: str | None, amount: str) -> str:
@@ -207,16 +218,30 @@ class PositionSerializer(serializers.Serializer):
     value = sqljson.Computed(
         holding_value_json, ["m.payouts", "m.reserves", "p.outcome_index", "p.amount"], sqljson.AMOUNT, null=True
     )
-    average_cost = sqljson.Computed(average_cost_json, ["p.cost", "p.amount"], PRICE_SCHEMA, null=True)
-    cost = sqljson.Amount(HELD_COST, help_text="Of the tokens held, as far as it is not lost already.")
+    average_cost = sqljson.Computed(
+        average_cost_json,
+        [
+            "CASE WHEN p.amount > 0 THEN p.cost ELSE p.acquired_cost END",
+            f"CASE WHEN p.amount > 0 THEN {TRACKED} ELSE p.acquired_amount END",
+        ],
+        PRICE_SCHEMA,
+        null=True,
+        help_text="Of the tokens whose cost is known: those held, or once it is closed, all that have ever come.",
+    )
+    cost = sqljson.Computed(
+        holding_cost_json,
+        ["m.payouts", "m.reserves", "p.outcome_index", "p.amount", TRACKED, HELD_COST],
+        sqljson.AMOUNT,
+        help_text="Of the tokens held, as far as it is not lost already; of untracked ones what they are worth.",
+    )
     realized_pnl = sqljson.SignedAmount(f"(p.realized_pnl - p.cost + {HELD_COST})")
     unrealized_pnl = sqljson.Computed(
         unrealized_pnl_json,
-        ["m.payouts", "m.reserves", "p.outcome_index", "p.amount", HELD_COST],
+        ["m.payouts", "m.reserves", "p.outcome_index", TRACKED, HELD_COST],
         sqljson.SIGNED,
         null=True,
     )
-    untracked_amount = sqljson.Amount("p.untracked_amount", help_text="Tokens without a known cost: it counts as 0.")
+    untracked_amount = sqljson.Amount("p.untracked_amount", help_text="Tokens without a known cost: no profit.")
     status = sqljson.Word("CASE WHEN p.amount > 0 THEN 'open' ELSE 'closed' END", choices=POSITION_STATUSES)
     created_at = sqljson.Moment("p.created_at")
     updated_at = sqljson.Moment("p.updated_at")
@@ -294,6 +319,7 @@ class PortfolioSerializer(serializers.Serializer):
     collateral_token = serializers.CharField(allow_null=True)
     value = shown(sqljson.AMOUNT, "What is held is worth; what has no price counts at its cost.")
     liquidity_value = shown(sqljson.AMOUNT, "The part of it that LP shares are.")
+    untracked_value = shown(sqljson.AMOUNT, "The part of it that tokens without a known cost are: in cost as well.")
     cost = shown(sqljson.AMOUNT, "What was paid for it.")
     realized_pnl = shown(sqljson.SIGNED)
     unrealized_pnl = shown(sqljson.SIGNED)
@@ -302,8 +328,10 @@ class PortfolioSerializer(serializers.Serializer):
     markets = serializers.IntegerField()
     cash_in = shown(sqljson.AMOUNT, "Paid for trades, splits and liquidity.")
     cash_out = shown(sqljson.AMOUNT, "Received for trades, merges, redemptions, and as fees with removed liquidity.")
-    cost_transferred_in = shown(sqljson.AMOUNT, "What tokens that others sent had cost them.")
-    cost_transferred_out = shown(sqljson.AMOUNT, "What tokens that went to others had cost.")
+    cost_transferred_in = shown(
+        sqljson.AMOUNT, "What tokens that others sent had cost them, and those of unknown cost count."
+    )
+    cost_transferred_out = shown(sqljson.AMOUNT, "What tokens that went to others had cost, or into sets not followed.")
     volume = shown(sqljson.AMOUNT, "Paid and received in trades.")
     trades = serializers.IntegerField()
     interval = serializers.CharField()

@@ -169,6 +169,7 @@ def make_market(**overrides: Any) -> Market:
         "resolution_time": START + timedelta(days=36_500),
         "resolved": payouts is not None,
         "resolved_at": time if payouts else None,
+        "resolved_block": at["block_number"] if payouts else None,
         "fee": None if reserves is None else 2 * 10**16,
         "reserves": reserves,
         "liquidity": liquidity(reserves) if reserves else 0,

@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import floor, prod
+from math import ceil, floor, prod
 
 from indexer import events
 from indexer.handlers import WRITE_ORDER, apply_event
 from markets.book import Book, LogPosition
 from markets.chaintime import from_seconds
-from markets.ctf import outcome_position_ids
+from markets.ctf import collection_id, outcome_position_ids
 from markets.models import Checkpoint, IndexedBlock
 from markets.projections import batch_ended, transaction_ended
 from tests.bench.pool import Pool
@@ -35,6 +35,15 @@ class Holding:
     cost: int = 0
     realized: int = 0
     untracked: int = 0
+    away: int = 0  # tokens that became what nobody follows, and what they had cost
+    away_cost: int = 0
+    acquired: int = 0  # all that have ever come at a known cost, and that
+    acquired_cost: int = 0
+
+    def acquire(self, amount: int, cost: int, untracked: int = 0) -> None:
+        """Tokens that have not only come back."""
+        self.acquired, self.acquired_cost = self.acquired + amount - untracked, self.acquired_cost + cost
+        self.get(amount, cost, untracked)
 
     def get(self, amount: int, cost: int, untracked: int = 0) -> None:
         self.amount += amount
@@ -53,9 +62,35 @@ class Holding:
         self.amount, self.cost, self.untracked = self.amount - amount, self.cost - cost, self.untracked - untracked
         return cost, untracked
 
-    def sell(self, amount: int, proceeds: int) -> None:
-        cost, _ = self.lose(amount)
-        self.realized += proceeds - cost
+    def sell(self, amount: int, proceeds: int) -> int:
+        """Returns what the untracked ones have brought, which is what they count to have cost."""
+        if not amount:
+            return 0
+        cost, untracked = self.lose(amount)
+        unknown = ceil(proceeds * Fraction(untracked, amount))
+        self.realized += proceeds - unknown - cost
+        return unknown
+
+    def leave(self, amount: int) -> None:
+        """Tokens go where nobody follows them."""
+        cost, untracked = self.lose(amount)
+        self.realized -= cost
+        self.away, self.away_cost = self.away + amount - untracked, self.away_cost + cost
+
+    def back(self, amount: int) -> tuple[int, int]:
+        """As many come from there. The cost of those that had gone there, and how many others they are."""
+        known = min(amount, self.away)
+        cost = floor(self.away_cost * Fraction(known, self.away)) if known else 0
+        self.away, self.away_cost, self.realized = self.away - known, self.away_cost - cost, self.realized + cost
+        return cost, amount - known
+
+    def cover(self, proceeds: int) -> int:
+        """What is paid for what nobody follows, up to the cost of what has gone there."""
+        covered = min(proceeds, self.away_cost)
+        if covered:
+            self.away -= ceil(self.away * Fraction(covered, self.away_cost))
+            self.away_cost, self.realized = self.away_cost - covered, self.realized + covered
+        return covered
 
 
 @dataclass
@@ -71,6 +106,9 @@ class Market:
         self.market_id = hex_id("story market", self.number)
         self.condition_id = hex_id("story condition", self.number)
         self.ids = outcome_position_ids(COLLATERAL, self.condition_id, self.outcomes)
+
+    def collection(self, outcome: int) -> str:
+        return f"0x{collection_id(self.condition_id, 1 << outcome):064x}"
 
     def prices(self, reserves: list[int] | None = None) -> list[Fraction] | None:
         """What one token of each outcome is worth: its payout, or its price at these reserves (the pool's own)."""
@@ -105,10 +143,11 @@ class Snapshot:
     realized: int
     volume: int
     net_cash: int  # received less paid, and the cost that left with transfers less what came
+    unknown: int = 0  # what tokens are worth whose cost nobody knows
 
     @property
     def profit(self) -> int:
-        return self.net_cash + self.value
+        return self.net_cash + self.value - self.unknown
 
 
 @dataclass
@@ -202,6 +241,7 @@ class Story:
             realized=sum(held.realized for held in mine.values()),
             volume=flows.volume,
             net_cash=flows.received - flows.paid + flows.cost_out - flows.cost_in,
+            unknown=sum(self._unknown(number, outcome, held) for (number, outcome), held in mine.items()),
         )
 
     def lost(self, user: str) -> int:
@@ -224,6 +264,45 @@ class Story:
             return 0
         worth = sum(price * reserve for price, reserve in zip(prices, market.pool.reserves, strict=True))
         return floor(held.amount * Fraction(floor(worth), market.pool.supply))
+
+    def _unknown(self, number: int, outcome: int, held: Holding) -> int:
+        """The part of the value that is not that of the tokens whose cost is known."""
+        prices = self.markets[number].prices()
+        if prices is None or outcome == SHARES:
+            return 0
+        return floor(held.amount * prices[outcome]) - floor((held.amount - held.untracked) * prices[outcome])
+
+    def _sell(self, user: str, market: Market, outcome: int, amount: int, proceeds: int) -> None:
+        self.flows[user].cost_in += self._holding(user, market, outcome).sell(amount, proceeds)
+
+    def _cover(self, user: str, market: Market, outcomes: list[int], paid: int) -> None:
+        """Collateral for sets that nobody follows: what it does not cover counts as their cost."""
+        self.flows[user].received += paid
+        for outcome in outcomes:
+            paid -= self._holding(user, market, outcome).cover(paid)
+        self.flows[user].cost_in += paid
+
+    def _come(
+        self, user: str, market: Market, outcome: int, amount: int, cost: int, untracked: int
+    ) -> list[tuple[str, events.ChainEvent]]:
+        """Tokens come to a user, who may pass some on before it is told what they cost. Returns the passing on."""
+        held = self._holding(user, market, outcome)
+        held.get(amount, 0)
+        told = []
+        for _ in range(self.dice.choice([0, 0, 1, 2])):
+            receiver, sent = self.dice.choice(USERS), self.dice.choice([held.amount, self.dice.randint(0, held.amount)])
+            if not sent or receiver == user:
+                continue
+            share = Fraction(sent, held.amount)
+            of_cost, of_untracked = floor(cost * share), ceil(untracked * share)
+            moved, unknown = held.lose(sent)
+            self._holding(receiver, market, outcome).acquire(sent, moved + of_cost, unknown + of_untracked)
+            self.flows[user].cost_out += moved + of_cost
+            self.flows[receiver].cost_in += moved + of_cost
+            cost, untracked = cost - of_cost, untracked - of_untracked
+            told.append(self._single(user, receiver, market, outcome, sent))
+        held.get(0, cost, untracked)
+        return told
 
     def _holding(self, user: str, market: Market, outcome: int) -> Holding:
         return self.held[user, market.number, outcome]
@@ -287,10 +366,13 @@ class Story:
         fee, bought = pool.buy(amount, outcome)
         self.flows[user].paid += amount
         self.flows[user].volume += amount
-        self._holding(user, market, outcome).get(bought, amount)
+        self._holding(user, market, outcome).acquired += bought
+        self._holding(user, market, outcome).acquired_cost += amount
+        passed = self._come(user, market, outcome, bought, amount, 0)
         self.tell(
             *self._sets(events.PositionSplit, market, pool.address, amount - fee),
             self._single(pool.address, user, market, outcome, bought),
+            *passed,
             (pool.address, events.FPMMBuy(user, amount, fee, outcome, bought)),
         )
         return True
@@ -305,7 +387,7 @@ class Story:
         fee, sets = pool.sell(returned, outcome, sold)
         self.flows[user].received += returned
         self.flows[user].volume += returned
-        held.sell(sold, returned)
+        self._sell(user, market, outcome, sold, returned)
         self.tell(
             self._single(user, pool.address, market, outcome, sold),
             *self._sets(events.PositionMerge, market, pool.address, sets),
@@ -314,12 +396,21 @@ class Story:
         return True
 
     def split(self, market: Market, user: str) -> bool:
+        self.tell(*self._split(market, user))
+        return True
+
+    def split_within_a_split(self, market: Market, user: str) -> bool:
+        """A wallet that is called with its tokens splits again, maybe in another market."""
+        (minted, why), inner = self._split(market, user), self._split(self.dice.choice(self.markets), user)
+        self.tell(minted, *inner, why)
+        return True
+
+    def _split(self, market: Market, user: str) -> list[tuple[str, events.ChainEvent]]:
         amount = self.dice.choice(AMOUNTS)
         self.flows[user].paid += amount
         for outcome, part in enumerate(_parts(amount, market.outcomes)):
-            self._holding(user, market, outcome).get(amount, part)
-        self.tell(*self._sets(events.PositionSplit, market, user, amount))
-        return True
+            self._holding(user, market, outcome).acquire(amount, part)
+        return self._sets(events.PositionSplit, market, user, amount)
 
     def merge(self, market: Market, user: str) -> bool:
         sets = min(self._holding(user, market, outcome).amount for outcome in range(market.outcomes))
@@ -328,7 +419,7 @@ class Story:
         amount = self.dice.choice([sets, self.dice.randint(1, sets)])
         self.flows[user].received += amount
         for outcome, part in enumerate(_parts(amount, market.outcomes)):
-            self._holding(user, market, outcome).sell(amount, part)
+            self._sell(user, market, outcome, amount, part)
         self.tell(*self._sets(events.PositionMerge, market, user, amount))
         return True
 
@@ -339,7 +430,7 @@ class Story:
             held = self._holding(user, market, outcome)
             amounts.append(self.dice.choice([0, held.amount, self.dice.randint(0, held.amount)]))
             cost, untracked = held.lose(amounts[-1])
-            self._holding(receiver, market, outcome).get(amounts[-1], cost, untracked)
+            self._holding(receiver, market, outcome).acquire(amounts[-1], cost, untracked)
             self.flows[user].cost_out += cost
             self.flows[receiver].cost_in += cost
         self.tell(self._batch(user, receiver, market, amounts))
@@ -353,7 +444,7 @@ class Story:
         self.flows[user].paid += amount
         values = [market.worth(outcome, number) for outcome, number in enumerate(returned)]
         for outcome, (number, value) in enumerate(zip(returned, values, strict=True)):
-            self._holding(user, market, outcome).get(number, value)
+            self._holding(user, market, outcome).acquire(number, value)
         self._holding(user, market, SHARES).get(minted, amount - sum(values))
         self.tell(
             *self._sets(events.PositionSplit, market, pool.address, amount),
@@ -373,7 +464,7 @@ class Story:
         self.flows[user].received += fees
         values = [market.worth(outcome, number, before) for outcome, number in enumerate(sent)]
         for outcome, (number, value) in enumerate(zip(sent, values, strict=True)):
-            self._holding(user, market, outcome).get(number, value)
+            self._holding(user, market, outcome).acquire(number, value)
         shares.sell(burnt, sum(values) + fees)
         self.tell(
             (pool.address, events.ShareTransfer(user, ZERO, burnt)),
@@ -421,7 +512,7 @@ class Story:
             if held.amount and self.dice.random() < 0.7:
                 paid = held.amount * numerator // sum(market.payouts)
                 told.append(self._single(user, ZERO, market, outcome, held.amount))
-                held.sell(held.amount, paid)
+                self._sell(user, market, outcome, held.amount, paid)
                 redeemed.append(1 << outcome)
                 payout += paid
         self.flows[user].received += payout
@@ -429,28 +520,107 @@ class Story:
         self.tell(*told, (TOKENS, events.PayoutRedemption(user, *condition, tuple(redeemed), payout)))
         return bool(redeemed)
 
+    def redeem_together(self, market: Market, user: str) -> bool:
+        """One token of several outcomes, which somebody must have, and one outcome's own."""
+        if not market.payouts or market.outcomes < 3:
+            return False
+        first, *others = self.dice.sample(range(market.outcomes), self.dice.randint(3, market.outcomes))
+        held, amount = self._holding(user, market, first), self.dice.choice(AMOUNTS)
+        paid = held.amount * market.payouts[first] // sum(market.payouts)
+        together = amount * sum(market.payouts[outcome] for outcome in others) // sum(market.payouts)
+        told = [self._single(user, ZERO, market, first, held.amount)] if held.amount else []
+        self.flows[user].received += paid
+        self._sell(user, market, first, held.amount, paid)
+        self._cover(user, market, sorted(others), together)
+        index_sets = (sum(1 << outcome for outcome in others), 1 << first)
+        condition = (COLLATERAL, NO_PARENT, market.condition_id)
+        self.tell(*told, (TOKENS, events.PayoutRedemption(user, *condition, index_sets, paid + together)))
+        return bool(together)
+
+    def split_in_two(self, market: Market, user: str) -> bool:
+        """Collateral into one outcome and all others together; or a token of two outcomes into them."""
+        outcome, amount = self.dice.randrange(market.outcomes), self.dice.choice(AMOUNTS)
+        if market.outcomes < 3:
+            return False
+        if is_whole := self.dice.random() < 0.5:
+            self.flows[user].paid += amount
+            self.flows[user].cost_out += amount
+            outcomes, partition = [outcome], _two_sets(market, outcome)
+        else:
+            outcomes = sorted(self.dice.sample(range(market.outcomes), 2))
+            partition = tuple(1 << each for each in outcomes)
+        cost, untracked = zip(*(self._holding(user, market, each).back(amount) for each in outcomes), strict=True)
+        passed = [
+            told
+            for each, paid, unknown in zip(outcomes, cost, untracked, strict=True)
+            for told in self._come(user, market, each, amount, paid, unknown)
+        ]
+        minted = [self._single(ZERO, user, market, each, amount) for each in outcomes]
+        why = events.PositionSplit(user, COLLATERAL, NO_PARENT, market.condition_id, partition, amount)
+        self.tell(*minted, *passed, (TOKENS, why))
+        return is_whole or len(outcomes) == 2
+
+    def merge_two(self, market: Market, user: str) -> bool:
+        """Back again."""
+        outcome = self.dice.randrange(market.outcomes)
+        if market.outcomes < 3:
+            return False
+        is_whole = self.dice.random() < 0.5
+        outcomes = [outcome] if is_whole else sorted(self.dice.sample(range(market.outcomes), 2))
+        most = min(self._holding(user, market, each).amount for each in outcomes)
+        if not most:
+            return False
+        amount = self.dice.randint(1, most)
+        for each in outcomes:
+            self._holding(user, market, each).leave(amount)
+        if is_whole:
+            self._cover(user, market, list(range(market.outcomes)), amount)
+        partition = _two_sets(market, outcome) if is_whole else tuple(1 << each for each in outcomes)
+        burnt = [self._single(user, ZERO, market, each, amount) for each in outcomes]
+        why = events.PositionMerge(user, COLLATERAL, NO_PARENT, market.condition_id, partition, amount)
+        self.tell(*burnt, (TOKENS, why))
+        return True
+
     def go_deeper(self, market: Market, user: str) -> bool:
-        """Tokens that become sets below another condition: they are gone, for nothing that is seen."""
+        """Tokens that become sets below another condition: what they have cost is lost until they are back."""
         outcome = self.dice.randrange(market.outcomes)
         held = self._holding(user, market, outcome)
         if not held.amount:
             return False
         amount = self.dice.randint(1, held.amount)
-        held.sell(amount, 0)
+        held.leave(amount)
         self.tell(
             self._single(user, ZERO, market, outcome, amount),
-            (TOKENS, events.PositionSplit(user, COLLATERAL, DEEPER, DEEPER, (1, 2), amount)),
+            (TOKENS, events.PositionSplit(user, COLLATERAL, market.collection(outcome), DEEPER, (1, 2), amount)),
         )
         return True
 
     def come_back(self, market: Market, user: str) -> bool:
-        """Tokens that such sets become again: their cost is not known."""
+        """Tokens that such sets become again: the cost is known of as many as this user has made into sets."""
         outcome, amount = self.dice.randrange(market.outcomes), self.dice.choice(AMOUNTS)
-        self._holding(user, market, outcome).get(amount, 0, amount)
+        cost, untracked = self._holding(user, market, outcome).back(amount)
+        passed = self._come(user, market, outcome, amount, cost, untracked)
+        # What no event says the reason of is no better known.
+        parent = self.dice.choice([market.collection(outcome), DEEPER])
         self.tell(
             self._single(ZERO, user, market, outcome, amount),
-            (TOKENS, events.PositionMerge(user, COLLATERAL, DEEPER, DEEPER, (1, 2), amount)),
+            *passed,
+            (TOKENS, events.PositionMerge(user, COLLATERAL, parent, DEEPER, (1, 2), amount)),
         )
+        return True
+
+    def give(self, market: Market, user: str) -> bool:
+        """Tokens to a pool, for nothing: of unknown cost, 1 each is lost."""
+        outcome = self.dice.randrange(market.outcomes)
+        held = self._holding(user, market, outcome)
+        if not held.amount:
+            return False
+        amount = self.dice.randint(1, held.amount)
+        cost, untracked = held.lose(amount)
+        held.realized -= cost + untracked
+        self.flows[user].cost_in += untracked
+        market.pool.reserves[outcome] += amount
+        self.tell(self._single(user, market.pool.address, market, outcome, amount))
         return True
 
 
@@ -462,6 +632,11 @@ class _Ids:
 
     def __call__(self, collateral_token: str, condition_id: str, outcome_count: int) -> tuple[int, ...]:
         return outcome_position_ids(collateral_token, condition_id, outcome_count)
+
+
+def _two_sets(market: Market, outcome: int) -> tuple[int, int]:
+    """One outcome, and all others."""
+    return 1 << outcome, (1 << market.outcomes) - 1 - (1 << outcome)
 
 
 def _parts(amount: int, count: int) -> list[int]:
@@ -482,6 +657,11 @@ ACTIONS: tuple[Callable[[Story, Market, str], bool], ...] = (
     Story.transfer_shares,
     Story.resolve,
     *[Story.redeem] * 2,
-    Story.go_deeper,
-    Story.come_back,
+    *[Story.redeem_together] * 2,
+    Story.split_within_a_split,
+    *[Story.split_in_two] * 2,
+    *[Story.merge_two] * 2,
+    *[Story.go_deeper] * 2,
+    *[Story.come_back] * 2,
+    Story.give,
 )

@@ -3,8 +3,13 @@
 from markets.book import ApplyError, Book, LogPosition
 from markets.chaintime import clamped
 from markets.identity import row_id
-from markets.projections.lookups import MAX_OUTCOMES, bounded, known_market, position_of
+from markets.projections.lookups import MAX_OUTCOMES, bounded, known_market
 from markets.rows import Amm, Condition, Market, OutcomeToken
+
+# What a position says of cost and profit: a pool has none.
+PNL = (
+    "cost", "realized_pnl", "untracked_amount", "away_amount", "away_cost", "acquired_amount", "acquired_cost",
+)  # fmt: skip
 
 
 def condition_prepared(
@@ -47,7 +52,7 @@ def condition_resolved(
         raise ApplyError(f"{len(payout_numerators)} payouts for {condition.outcome_slot_count} outcomes")
     book.change(condition)
     condition.payout_numerators = list(payout_numerators)
-    condition.resolved_at = at.timestamp
+    condition.resolved_at, condition.resolved_block = at.timestamp, at.block_number
     for market in book.markets_of_condition(condition_id):
         _resolve(book, market, condition)
 
@@ -129,11 +134,12 @@ def amm_announced(book: Book, at: LogPosition, market_id: str, amm: str, initial
             created_at=at.timestamp,
         )
     )
-    held = [position_of(book, market_id, outcome, amm) for outcome in range(len(market.outcomes))]
-    for position in filter(None, held):
+    for position in book.positions_of(amm):
         book.change(position).is_amm = True
-        position.cost = position.realized_pnl = position.untracked_amount = 0
-        book.scratch.moved_amms[amm] = at, 0
+        for column in PNL:
+            setattr(position, column, 0)
+        if position.market_id == market_id:
+            book.scratch.moved_amms[amm] = at, 0
     if market.amm_address is None:
         book.change(market)
         market.amm_address, market.fee, market.updated_at = amm, fee, at.timestamp
@@ -143,5 +149,5 @@ def _resolve(book: Book, market: Market, condition: Condition) -> None:
     book.change(market)
     market.resolved = True
     market.payouts = condition.payout_numerators
-    market.resolved_at = condition.resolved_at
+    market.resolved_at, market.resolved_block = condition.resolved_at, condition.resolved_block
     market.updated_at = max(market.updated_at, condition.resolved_at or market.updated_at)

@@ -88,9 +88,10 @@ def remember(book: Book, at: LogPosition, *, type: str, sequence: int = 0, **col
 
 def remember_transfer(
     book: Book, at: LogPosition, sender: str, receiver: str, cost: int, *, sequence: int = 0, **columns: Any
-) -> None:
-    """A transfer that is history of both its users; with the tokens goes what they had cost."""
+) -> tuple[str, str]:
+    """A transfer that is history of both its users; with the tokens goes what they had cost. Returns both ids."""
     out: dict[str, Any] = {"user_address": sender, "counterparty": receiver, "cost_change": -cost}
     in_: dict[str, Any] = {"user_address": receiver, "counterparty": sender, "cost_change": cost}
-    remember(book, at, type="transfer_out", sequence=sequence, **out, **columns)
-    remember(book, at, type="transfer_in", sequence=sequence + 1, **in_, **columns)
+    left = remember(book, at, type="transfer_out", sequence=sequence, **out, **columns)
+    came = remember(book, at, type="transfer_in", sequence=sequence + 1, **in_, **columns)
+    return left.id, came.id

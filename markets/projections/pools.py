@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from markets import feeds, pnl
 from markets.amm import liquidity
-from markets.book import SHARES, ApplyError, Book, LogPosition, Released
+from markets.book import SHARES, ApplyError, Book, Key, LogPosition, Released
 from markets.identity import event_row_id, row_id
+from markets.projections.arrivals import find_what_is_left, pay_for
 from markets.projections.lookups import (
     MAX_AMOUNT,
     ZERO_ADDRESS,
@@ -81,7 +82,7 @@ def _trade(
         )
     )
     _count_trader(book, market, trader, collateral_amount)
-    realized_pnl, cost_change = _settle(book, at, trade)
+    change, untracked = _settle(book, at, trade)
     remember(
         book,
         at,
@@ -92,24 +93,24 @@ def _trade(
         amount=amount,
         collateral_amount=collateral_amount,
         counterparty=amm.address,
-        realized_pnl=realized_pnl,
-        cost_change=cost_change,
+        untracked_amounts=[untracked] if untracked else None,
+        **change._asdict(),
     )
     book.publish(feeds.market_channel(market.market_id), lambda: feeds.trade(trade), at)
     record_price(book, at, amm)
 
 
-def _settle(book: Book, at: LogPosition, trade: Trade) -> pnl.Change:
-    """Books what a trade's tokens cost, or brought: the tokens themselves have moved already."""
+def _settle(book: Book, at: LogPosition, trade: Trade) -> tuple[pnl.Change, int]:
+    """Books what a trade's tokens cost, or brought: the tokens themselves have moved already. Also returns how many of
+    those that were sold had no known cost."""
+    key = (trade.trader, trade.market_id, trade.outcome)
     position = holding_of(book, at, trade.market_id, trade.outcome, trade.trader)
     if position.is_amm:
-        return pnl.Change(0, 0)
-    book.change(position)
+        return pnl.Change(0, 0), 0
     if trade.side == "buy":
-        return pnl.pay(position, trade.collateral_amount)
-    cost = book.scratch.released_cost((trade.trader, trade.market_id, trade.outcome), trade.amount)
-    position.realized_pnl += trade.collateral_amount
-    return pnl.Change(trade.collateral_amount - cost, -cost)
+        return pay_for(book, at, key, trade.amount, trade.collateral_amount), 0
+    gone = book.scratch.take_released(key, trade.amm_address, trade.amount)
+    return pnl.sell(book.change(position), gone, trade.amount, trade.collateral_amount), gone.untracked
 
 
 def _count_trader(book: Book, market: Market, trader: str, collateral_amount: int) -> None:
@@ -131,7 +132,7 @@ def funding_added(book: Book, at: LogPosition, funder: str, amounts_added: tuple
     paid = max(amounts_added, default=0)
     returned = [paid - amount for amount in amounts_added]
     costs = _values(book, amm, returned, amm.reserves)
-    change = _pay_for_tokens(book, at, amm, funder, costs)
+    change = _pay_for_tokens(book, at, amm, funder, returned, costs)
     shares = book.change(_shares_held(book, amm, funder))
     of_shares = pnl.pay(shares, paid - sum(costs))
     entry = remember(
@@ -163,9 +164,9 @@ def funding_removed(
     record_price(book, at, amm)
     before = [left + removed for left, removed in zip(amm.reserves or (), amounts_removed, strict=False)]
     costs = _values(book, amm, amounts_removed, before)
-    change = _pay_for_tokens(book, at, amm, funder, costs)
+    change = _pay_for_tokens(book, at, amm, funder, amounts_removed, costs)
     proceeds = sum(costs) + collateral_removed_from_fee_pool
-    cost = book.scratch.released_cost((funder, amm.address, SHARES), shares_burnt)
+    cost = book.scratch.take_released((funder, amm.address, SHARES), ZERO_ADDRESS, shares_burnt).cost
     book.change(_shares_held(book, amm, funder)).realized_pnl += proceeds
     remember(
         book,
@@ -188,14 +189,15 @@ def _values(book: Book, amm: Amm, amounts: Sequence[int], reserves: Sequence[int
     return pnl.values(amounts[: len(market.outcomes)], pnl.price_weights(reserves, market.payouts))
 
 
-def _pay_for_tokens(book: Book, at: LogPosition, amm: Amm, holder: str, costs: Sequence[int]) -> pnl.Change:
-    realized = cost_change = 0
-    for outcome, cost in enumerate(costs):
-        if cost:
-            position = book.change(holding_of(book, at, amm.market_id, outcome, holder))
-            change = pnl.pay(position, cost)
-            realized, cost_change = realized + change.realized_pnl, cost_change + change.cost_change
-    return pnl.Change(realized, cost_change)
+def _pay_for_tokens(
+    book: Book, at: LogPosition, amm: Amm, holder: str, amounts: Sequence[int], costs: Sequence[int]
+) -> pnl.Change:
+    """Books what the tokens cost that a pool has sent, by outcome."""
+    return pnl.total(
+        pay_for(book, at, (holder, amm.market_id, outcome), amount, cost)
+        for outcome, (amount, cost) in enumerate(zip(amounts, costs, strict=False))
+        if amount
+    )
 
 
 def shares_moved(book: Book, at: LogPosition, sender: str, receiver: str, value: int) -> None:
@@ -216,7 +218,7 @@ def shares_moved(book: Book, at: LogPosition, sender: str, receiver: str, value:
     if receiver == ZERO_ADDRESS:
         amm.total_shares -= value
         held.realized_pnl -= cost
-        book.scratch.release((sender, amm.address, SHARES), value, cost, at, receiver)
+        book.scratch.release((sender, amm.address, SHARES), pnl.Gone(value, cost), receiver, at)
         return
     _give_shares(book, amm, receiver, value, cost)
     if not (are_all and _hand_over_funding(book, amm, sender, receiver, value, cost)):
@@ -277,16 +279,24 @@ def transaction_ended(book: Book, transaction_hash: str) -> None:
         amm = amm_at(book, address) if at.transaction_hash == transaction_hash else None
         if amm is not None:
             record_price(book, at, amm, part)
-    for (holder, place, outcome), released in book.scratch.released.items():
-        _remember_gift(book, holder, place, outcome, released)
+    for (key, receiver), released in book.scratch.released.items():
+        _remember_gift(book, key, receiver, released)
+    find_what_is_left(book)
     book.scratch.released.clear()
-    book.scratch.unexplained.clear()
+    book.scratch.arrivals.clear()
+    book.scratch.passed.clear()
     book.scratch.funded.clear()
 
 
-def _remember_gift(book: Book, holder: str, place: str, outcome: int, released: Released) -> None:
-    """What a user gave to a pool, or burnt, and no event said why. `place` is a market, or of shares their AMM."""
-    amm = amm_at(book, place) if outcome == SHARES else None
+def _remember_gift(book: Book, key: Key, receiver: str, released: Released) -> None:
+    """What a user gave to a pool, or burnt, and no event said why. What had no known cost has had one then: it adds to
+    what the pool's shares are worth, by 1 each at most."""
+    holder, place, outcome = key
+    amm, gone = amm_at(book, place) if outcome == SHARES else None, released.gone
+    lost = gone.untracked if receiver != ZERO_ADDRESS else 0
+    position = position_of(book, place, outcome, holder) if lost else None
+    if position is not None:
+        book.change(position).realized_pnl -= lost
     remember(
         book,
         released.at,
@@ -295,10 +305,11 @@ def _remember_gift(book: Book, holder: str, place: str, outcome: int, released: 
         user_address=holder,
         market_id=amm.market_id if amm else place,
         outcome=None if amm else outcome,
-        amount=released.amount,
-        counterparty=released.receiver,
-        realized_pnl=-released.cost,
-        cost_change=-released.cost,
+        amount=gone.amount,
+        untracked_amounts=[gone.untracked] if gone.untracked else None,
+        counterparty=receiver,
+        realized_pnl=-gone.cost - lost,
+        cost_change=-gone.cost,
     )
 
 

@@ -6,12 +6,14 @@ Balances come from token transfers and from nothing else; splits, merges and red
 from collections.abc import Sequence
 
 from markets import pnl
-from markets.book import ApplyError, Book, LogPosition
-from markets.ctf import is_full_partition
+from markets.book import ApplyError, Book, Key, LogPosition
+from markets.ctf import is_full_partition, position_id, single_outcome
 from markets.identity import row_id
+from markets.projections.arrivals import find, pay_for
 from markets.projections.lookups import (
     MAX_AMOUNT,
     ZERO_ADDRESS,
+    ZERO_BYTES32,
     amm_at,
     bounded,
     holding_of,
@@ -54,90 +56,83 @@ def _move(book: Book, at: LogPosition, sender: str, receiver: str, moves: Sequen
     # Mints, burns and what an AMM moves belong to other events; a transfer between users is what it is.
     is_direct = not (sends_pool or receives_pool or ZERO_ADDRESS in (sender, receiver))
     moved = False
-    for sequence, (position_id, amount) in enumerate(moves):
-        if not amount or (book.only is not None and f"position:{position_id}" not in book.only):
+    for sequence, (id_, amount) in enumerate(moves):
+        if not amount or (book.only is not None and f"position:{id_}" not in book.only):
             continue
-        token = book.get(OutcomeToken, row_id("outcome_token", position_id))
+        token = book.get(OutcomeToken, row_id("outcome_token", id_))
         if token is None:
-            book.waits.add(f"position:{position_id}")
+            book.waits.add(f"position:{id_}")
             continue
         moved = True
-        cost = untracked = 0
-        if sender == ZERO_ADDRESS:
-            _mint(book, token, receiver, amount)
+        key = (token.market_id, token.outcome_index)
+        gone = pnl.Gone()
+        if sender != ZERO_ADDRESS:
+            gone = _debit(book, at, token, sender, amount, is_direct=is_direct)
         else:
-            cost, untracked = _debit(book, at, token, sender, amount, is_direct=is_direct)
-        if receiver == ZERO_ADDRESS:
-            _mint(book, token, sender, -amount)
-        elif is_direct:
-            _credit(book, at, token, receiver, amount, cost, untracked)
-        else:
-            _credit(book, at, token, receiver, amount)
+            book.change(token).supply += amount
         if is_direct:
-            _remember_direct_transfer(book, at, token, sender, receiver, amount, cost, sequence)
-        elif not sends_pool and sender != ZERO_ADDRESS:
-            key = (sender, token.market_id, token.outcome_index)
-            book.scratch.release(key, amount, cost, at, receiver, sequence)
+            _remember_direct_transfer(book, at, token, sender, receiver, gone, sequence)
+        if receiver == ZERO_ADDRESS:
+            book.change(token).supply -= amount
+        else:
+            _credit(book, at, token, receiver, amount, gone if is_direct else pnl.Gone())
+        if is_direct:
+            continue
+        if not sends_pool and sender != ZERO_ADDRESS:
+            book.scratch.release((sender, *key), gone, receiver, at, sequence)
+        elif not receives_pool and receiver != ZERO_ADDRESS:
+            book.scratch.arrive((receiver, *key), amount, sender, at, sequence)
     if moved and sends_pool:
         book.scratch.moved_amms[sender] = at, 1
     if moved and receives_pool:
         book.scratch.moved_amms[receiver] = at, 0
 
 
-def _mint(book: Book, token: OutcomeToken, holder: str, amount: int) -> None:
-    """Counts what appears, or where it is negative disappears; the reason is another event's."""
-    book.change(token).supply += amount
-    unexplained = book.scratch.unexplained
-    key = (holder, token.market_id, token.outcome_index)
-    unexplained[key] = unexplained.get(key, 0) + amount
-
-
-def _debit(
-    book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int, *, is_direct: bool
-) -> tuple[int, int]:
-    """Takes tokens from a holder. Returns what they had cost, and how many of them are untracked.
-
-    Where no user gets them, the cost is lost until an event says what came of it.
-    """
+def _debit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int, *, is_direct: bool) -> pnl.Gone:
+    """Takes tokens from a holder. Where no user gets them, the cost is lost until an event says what came of it."""
     position = position_of(book, token.market_id, token.outcome_index, holder)
     if position is None or position.amount < amount:
         held = position.amount if position else 0
         raise ApplyError(f"{holder} sends {amount} of {token.market_id}[{token.outcome_index}], but holds {held}")
     book.change(position)
-    cost, untracked = pnl.take_cost(position, amount), pnl.take_untracked(position, amount)
+    gone = pnl.Gone(amount, pnl.take_cost(position, amount), pnl.take_untracked(position, amount))
     if not is_direct:
-        position.realized_pnl -= cost
+        position.realized_pnl -= gone.cost
     position.amount -= amount
     position.updated_at = at.timestamp
-    return cost, untracked
+    return gone
 
 
-def _credit(
-    book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int, cost: int = 0, untracked: int = 0
-) -> None:
+def _credit(book: Book, at: LogPosition, token: OutcomeToken, holder: str, amount: int, carried: pnl.Gone) -> None:
     position = holding_of(book, at, token.market_id, token.outcome_index, holder)
     book.change(position)
     position.amount = bounded(position.amount + amount, MAX_AMOUNT, "tokens of one holder")
-    position.cost += cost
-    position.untracked_amount += untracked
+    position.cost += carried.cost
+    position.untracked_amount += carried.untracked
+    position.acquired_amount += carried.amount - carried.untracked
+    position.acquired_cost += carried.cost
     position.updated_at = at.timestamp
 
 
 def _remember_direct_transfer(
-    book: Book, at: LogPosition, token: OutcomeToken, sender: str, receiver: str, amount: int, cost: int, sequence: int
+    book: Book, at: LogPosition, token: OutcomeToken, sender: str, receiver: str, gone: pnl.Gone, sequence: int
 ) -> None:
-    """A transfer between two users is history of both, and carries what the tokens had cost."""
-    remember_transfer(
+    """A transfer between two users is history of both, and carries what the tokens had cost. Call before they come."""
+    left = position_of(book, token.market_id, token.outcome_index, sender)
+    entries = remember_transfer(
         book,
         at,
         sender,
         receiver,
-        cost,
+        gone.cost,
         market_id=token.market_id,
         outcome=token.outcome_index,
-        amount=amount,
+        amount=gone.amount,
+        untracked_amounts=[gone.untracked] if gone.untracked else None,
         sequence=2 * sequence,
     )
+    held = gone.amount + (left.amount if left else 0)
+    book.scratch.pass_on((token.market_id, token.outcome_index), sender, receiver, gone.amount, held, *entries)
 
 
 # --- splits, merges, redemptions --------------------------------------------------------------------------------------
@@ -153,8 +148,27 @@ def position_split(
     partition: tuple[int, ...],
     amount: int,
 ) -> None:
+    """All outcomes of a market at once are one entry, against as much collateral: each counts the same part of it.
+
+    Our tokens also come by other partitions, and go by splits under other conditions: then each outcome is an entry,
+    `split` where tokens appeared and `merge` where they went, without collateral.
+    """
+    if amm_at(book, stakeholder) is not None:
+        return  # a part of a trade
     market = market_of(book, condition_id, collateral_token, parent_collection_id)
-    _explain(book, at, "split", stakeholder, market, partition, amount)
+    if market is None:
+        for key in _parent(book, stakeholder, collateral_token, parent_collection_id):
+            _leave(book, at, key, amount, 1)
+    elif is_full_partition(partition, len(market.outcomes)):
+        parts = enumerate(pnl.even_parts(amount, len(market.outcomes)) if amount else ())
+        keys = [((stakeholder, market.market_id, outcome), part) for outcome, part in parts]
+        change = pnl.total(pay_for(book, at, key, amount, part) for key, part in keys)
+        _remember_sets(book, at, "split", stakeholder, market, amount, amount, change)
+    else:
+        if _is_whole(partition, market):
+            _remember_sets(book, at, "split", stakeholder, market, 0, amount, pnl.Change(0, 0))
+        for sequence, outcome in enumerate(_single_outcomes(partition, market), start=1):
+            _come(book, at, (stakeholder, market.market_id, outcome), amount, sequence)
 
 
 def position_merged(
@@ -167,99 +181,21 @@ def position_merged(
     partition: tuple[int, ...],
     amount: int,
 ) -> None:
-    market = market_of(book, condition_id, collateral_token, parent_collection_id)
-    _explain(book, at, "merge", stakeholder, market, partition, amount)
-
-
-def _explain(
-    book: Book,
-    at: LogPosition,
-    type_: str,
-    stakeholder: str,
-    market: Market | None,
-    partition: tuple[int, ...],
-    amount: int,
-) -> None:
-    """Why the stakeholder's tokens were just minted or burnt; an AMM's are part of a trade.
-
-    All outcomes of a market at once are one entry, against as much collateral. Our tokens also come and go by other
-    partitions, and by splits under other conditions: then each outcome is an entry, `split` where tokens appeared and
-    `merge` where they went, without collateral.
-    """
-    moved = book.scratch.explained(stakeholder)
+    """As a split, the other way round: complete sets are sold, each outcome for its part of the collateral."""
     if amm_at(book, stakeholder) is not None:
         return
-    if market is not None and is_full_partition(partition, len(market.outcomes)):
-        change = _exchange_sets(book, at, type_, stakeholder, market, amount)
-        remember(
-            book,
-            at,
-            type=type_,
-            user_address=stakeholder,
-            market_id=market.market_id,
-            amount=amount,
-            collateral_amount=amount,
-            **change._asdict(),
-        )
-        for outcome in range(len(market.outcomes)):
-            moved.pop((market.market_id, outcome), None)
-    for sequence, ((market_id, outcome), moved_amount) in enumerate(_moved(moved), start=1):
-        _remember_outcome(book, at, stakeholder, market_id, outcome, moved_amount, "merge", sequence)
-
-
-def _exchange_sets(book: Book, at: LogPosition, type_: str, holder: str, market: Market, amount: int) -> pnl.Change:
-    """Books complete sets against as much collateral: each outcome's token counts the same part of it."""
-    realized = cost_change = 0
-    for outcome, part in enumerate(pnl.even_parts(amount, len(market.outcomes)) if amount else ()):
-        position = book.change(holding_of(book, at, market.market_id, outcome, holder))
-        if type_ == "split":
-            change = pnl.pay(position, part)
-        else:
-            cost = book.scratch.released_cost((holder, market.market_id, outcome), amount)
-            position.realized_pnl += part
-            change = pnl.Change(part - cost, -cost)
-        realized += change.realized_pnl
-        cost_change += change.cost_change
-    return pnl.Change(realized, cost_change)
-
-
-def _remember_outcome(
-    book: Book,
-    at: LogPosition,
-    holder: str,
-    market_id: str,
-    outcome: int,
-    moved: int,
-    burnt_as: str,
-    sequence: int,
-    paid: int | None = None,
-) -> None:
-    """An outcome's tokens that came without a known cost (`moved` > 0), or that went, for `paid` or for nothing."""
-    position = book.change(holding_of(book, at, market_id, outcome, holder))
-    change = pnl.Change(0, 0)
-    if moved > 0:
-        pnl.find_untracked(position, moved)
+    market = market_of(book, condition_id, collateral_token, parent_collection_id)
+    if market is None:
+        for key in _parent(book, stakeholder, collateral_token, parent_collection_id):
+            _come(book, at, key, amount, 1)
+    elif is_full_partition(partition, len(market.outcomes)):
+        _merge_sets(book, at, stakeholder, market, amount)
     else:
-        cost = book.scratch.released_cost((holder, market_id, outcome), -moved)
-        position.realized_pnl += paid or 0
-        change = pnl.Change((paid or 0) - cost, -cost)
-    remember(
-        book,
-        at,
-        type="split" if moved > 0 else burnt_as,
-        user_address=holder,
-        market_id=market_id,
-        outcome=outcome,
-        amount=abs(moved),
-        collateral_amount=paid,
-        sequence=sequence,
-        **change._asdict(),
-    )
-
-
-def _moved(unexplained: dict[tuple[str, int], int]) -> list[tuple[tuple[str, int], int]]:
-    """What is left of it, in a fixed order."""
-    return sorted(item for item in unexplained.items() if item[1])
+        for sequence, outcome in enumerate(_single_outcomes(partition, market), start=1):
+            _leave(book, at, (stakeholder, market.market_id, outcome), amount, sequence)
+        if _is_whole(partition, market):
+            change = _cover(book, stakeholder, market, partition, amount)
+            _remember_sets(book, at, "merge", stakeholder, market, 0, amount, change)
 
 
 def payout_redeemed(
@@ -272,14 +208,140 @@ def payout_redeemed(
     index_sets: tuple[int, ...],
     payout: int,
 ) -> None:
-    """One entry per outcome redeemed, at what that outcome pays (ConditionalTokens.sol, redeemPositions)."""
-    moved = book.scratch.explained(redeemer)
+    """One entry per outcome redeemed, at what that outcome pays (ConditionalTokens.sol, redeemPositions: each index set
+    is rounded down by itself), and one without an outcome for what several together pay."""
     market = market_of(book, condition_id, collateral_token, parent_collection_id)
-    if market is not None and market.payouts is None:
-        raise ApplyError(f"{redeemer} redeems from {market.market_id}, which is not resolved")
-    for sequence, ((market_id, outcome), change) in enumerate(_moved(moved)):
-        paid = None
-        if change < 0 and market is not None and market.payouts is not None and market_id == market.market_id:
-            paid = -change * market.payouts[outcome] // sum(market.payouts)
+    if market is None:
         # A deeper redemption pays in the tokens of the level above, which may be ours.
-        _remember_outcome(book, at, redeemer, market_id, outcome, change, "redeem", sequence, paid)
+        for key in _parent(book, redeemer, collateral_token, parent_collection_id):
+            _come(book, at, key, payout, 1)
+        return
+    if market.payouts is None:
+        raise ApplyError(f"{redeemer} redeems from {market.market_id}, which is not resolved")
+    rest = payout
+    for sequence, outcome in enumerate(_single_outcomes(index_sets, market), start=1):
+        key = (redeemer, market.market_id, outcome)
+        amount = book.scratch.released_amount(key, ZERO_ADDRESS)
+        if amount:
+            paid = amount * market.payouts[outcome] // sum(market.payouts)
+            rest -= paid
+            _redeem_outcome(book, at, key, amount, paid, sequence)
+    if rest > 0 and any(single_outcome(index_set) is None for index_set in index_sets):
+        change = _cover(book, redeemer, market, index_sets, rest)
+        _remember_sets(book, at, "redeem", redeemer, market, 0, rest, change)
+
+
+# --- complete sets ----------------------------------------------------------------------------------------------------
+
+
+def _merge_sets(book: Book, at: LogPosition, holder: str, market: Market, amount: int) -> None:
+    changes, untracked = [], []
+    for outcome, part in enumerate(pnl.even_parts(amount, len(market.outcomes)) if amount else ()):
+        gone = book.scratch.take_released((holder, market.market_id, outcome), ZERO_ADDRESS, amount)
+        position = book.change(holding_of(book, at, market.market_id, outcome, holder))
+        changes.append(pnl.sell(position, gone, amount, part))
+        untracked.append(gone.untracked)
+    _remember_sets(book, at, "merge", holder, market, amount, amount, pnl.total(changes), untracked)
+
+
+def _remember_sets(
+    book: Book,
+    at: LogPosition,
+    type_: str,
+    holder: str,
+    market: Market,
+    amount: int,
+    collateral_amount: int,
+    change: pnl.Change,
+    untracked: Sequence[int] = (),
+) -> None:
+    """Sets against collateral: `amount` of complete ones, or 0 of others, whose tokens are not all followed."""
+    remember(
+        book,
+        at,
+        type=type_,
+        user_address=holder,
+        market_id=market.market_id,
+        amount=amount,
+        collateral_amount=collateral_amount,
+        untracked_amounts=list(untracked) if any(untracked) else None,
+        **change._asdict(),
+    )
+
+
+# --- what is not followed: several outcomes in one token, and sets below our outcomes ---------------------------------
+
+
+def _parent(book: Book, holder: str, collateral_token: str, parent_collection_id: str) -> list[Key]:
+    """The outcome of ours, if it is one, that sets of another condition are made of."""
+    if parent_collection_id == ZERO_BYTES32:
+        return []
+    above = position_id(collateral_token, int(parent_collection_id, 16))
+    token = book.get(OutcomeToken, row_id("outcome_token", above))
+    return [(holder, token.market_id, token.outcome_index)] if token is not None else []
+
+
+def _single_outcomes(index_sets: tuple[int, ...], market: Market) -> list[int]:
+    found = (single_outcome(index_set) for index_set in index_sets)
+    return sorted({outcome for outcome in found if outcome is not None and outcome < len(market.outcomes)})
+
+
+def _is_whole(partition: tuple[int, ...], market: Market) -> bool:
+    """Whether the sets are made of collateral, and not of a token that stands for some outcomes."""
+    return sum(partition) == (1 << len(market.outcomes)) - 1
+
+
+def _come(book: Book, at: LogPosition, key: Key, amount: int, sequence: int) -> None:
+    arrival = book.scratch.explain(key, amount)
+    if arrival is not None:
+        find(book, at, key, arrival, sequence=sequence)
+
+
+def _leave(book: Book, at: LogPosition, key: Key, amount: int, sequence: int) -> None:
+    gone = book.scratch.take_released(key, ZERO_ADDRESS, amount)
+    if gone.amount:
+        position = book.change(holding_of(book, at, *key[1:], key[0]))
+        _remember_outcome(book, at, "merge", key, gone, pnl.go_away(position, gone), None, sequence)
+
+
+def _redeem_outcome(book: Book, at: LogPosition, key: Key, amount: int, paid: int, sequence: int) -> None:
+    gone = book.scratch.take_released(key, ZERO_ADDRESS, amount)
+    position = book.change(holding_of(book, at, *key[1:], key[0]))
+    _remember_outcome(book, at, "redeem", key, gone, pnl.sell(position, gone, amount, paid), paid, sequence)
+
+
+def _remember_outcome(
+    book: Book,
+    at: LogPosition,
+    type_: str,
+    key: Key,
+    gone: pnl.Gone,
+    change: pnl.Change,
+    paid: int | None,
+    sequence: int,
+) -> None:
+    """Tokens of one outcome that went, for `paid` or for nothing."""
+    holder, market_id, outcome = key
+    remember(
+        book,
+        at,
+        type=type_,
+        user_address=holder,
+        market_id=market_id,
+        outcome=outcome,
+        amount=gone.amount,
+        collateral_amount=paid,
+        untracked_amounts=[gone.untracked] if gone.untracked else None,
+        sequence=sequence,
+        **change._asdict(),
+    )
+
+
+def _cover(book: Book, holder: str, market: Market, index_sets: tuple[int, ...], paid: int) -> pnl.Change:
+    """What sets of several outcomes bring covers first what these outcomes' tokens had cost that are away."""
+    covered = 0
+    for outcome in range(len(market.outcomes)):
+        position = position_of(book, market.market_id, outcome, holder)
+        if position is not None and any(index_set >> outcome & 1 for index_set in index_sets):
+            covered += pnl.cover(book.change(position), paid - covered)
+    return pnl.Change(covered, 0)

@@ -509,7 +509,7 @@ class HostileWorld(World):
     def garbage(self) -> list[FakeLog]:
         """Our topics over bytes that are no such event."""
         genuine = self.dice.choice([self.collect_fee()[0], self.created(self.dice.choice(self.markets))])
-        data = self.dice.choice([b"", b"\xff" * 31, b"\xff" * 640, genuine.data[:-1]])
+        data = self.dice.choice([b"", b"\xff" * 31, b"\xff" * 640, genuine.data[:-33]])  # of 32, some are padding
         return [
             FakeLog(address=genuine.address, topics=genuine.topics[:1], data=genuine.data),
             FakeLog(address=genuine.address, topics=genuine.topics, data=data),

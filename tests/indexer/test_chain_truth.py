@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.test import Client
 from web3 import Web3
 
 from indexer.devchain.actions import Actions
@@ -221,11 +222,36 @@ def test_the_condition_used_in_other_ways(chain: tuple[Web3, Deployment], action
     assert Truth(*chain).differences() == []
     held = Position.objects.filter(user_address=user.lower()).order_by("outcome_index")
     assert [position.amount for position in held] == [1000, 100, 100]
-    entries = HistoryEntry.objects.filter(user_address=user.lower()).order_by("block_number")
+    entries = HistoryEntry.objects.filter(user_address=user.lower()).order_by("block_number", "sequence")
     assert [(entry.type, entry.outcome, entry.amount, entry.collateral_amount) for entry in entries] == [
+        ("split", None, 0, 900),  # not complete sets: their collateral, and the token that is followed
         ("split", 0, 900, None),
         ("split", None, 100, 100),
     ]
+
+
+def test_what_several_outcomes_together_cost_and_bring_is_cash(
+    chain: tuple[Web3, Deployment], actions: Actions, client: Client
+) -> None:
+    """One token of two outcomes: made of collateral, merged into it, made of outcome tokens, and redeemed."""
+    market, user = actions.create_market("Three?", ("a", "b", "c")), actions.accounts[1]
+    actions.split(market, 900, sender=user, partition=[0b001, 0b110])
+    actions.merge(market, 200, sender=user, partition=[0b001, 0b110])
+    actions.split(market, 100, sender=user)
+    actions.merge(market, 50, sender=user, partition=[0b010, 0b100])
+    actions.void(market)
+    actions.redeem(market, sender=user, index_sets=[0b001, 0b110])
+
+    index_once(chain[1])
+
+    truth = Truth(*chain)
+    assert truth.differences() == []
+    assert truth.differences_of_portfolios(market.collateral) == []
+    portfolio = client.get(f"/api/users/{user}/portfolio").json()
+    # 800 of a and 750 of b and c together, at a third of 1e18 each rounded down: what is redeemed of them.
+    assert (portfolio["cashIn"], portfolio["cashOut"]) == ("1000", str(200 + 800 // 3 + 750 * 2 // 3))
+    # 100 sets are all that has a known cost: nothing else is earned or lost.
+    assert abs(int(portfolio["realizedPnl"]) + int(portfolio["unrealizedPnl"])) <= 3
 
 
 def test_what_a_deeper_split_burns_is_not_redeemed_again(chain: tuple[Web3, Deployment], actions: Actions) -> None:

@@ -14,7 +14,7 @@ from indexer.runner import Deployment, Runner
 from markets.models import Amm, Checkpoint, HistoryEntry, Market, Position, PricePoint
 from tests.batches import LEDGER, append, differences, empty
 from tests.fakes import FakeChain, FakeLog, FakeNode
-from tests.faults.hostile import ANNOUNCED, SHARES, hostile_world
+from tests.faults.hostile import ANNOUNCED, BOUGHT, SHARES, hostile_world
 from tests.faults.world import CONTRACTS, MARKET_FACTORY, USERS, ZERO, log
 from tests.snapshots import FEED, database
 
@@ -164,6 +164,28 @@ def test_a_log_that_moves_tokens_from_pool_to_pool_has_a_price_of_both() -> None
     assert differences(database(), before) == {}
 
 
+# --- AMMs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("size", [1, 6])
+def test_what_an_address_held_before_it_was_an_amm_is_an_amms_in_every_market(size: int) -> None:
+    chain, world = FakeChain(), hostile_world(1)
+    for act in (world.create_market, world.create_market):
+        chain.append([act()])
+    first, second = world.markets
+    chain.append([[*world._sets("PositionSplit", market, ORPHAN, 10)] for market in (first, second)])
+    chain.append([[announcement(ORPHAN, market_id=first.market_id)]])
+    empty()
+    for _ in range(4):
+        append(chain, size, finalized=0)
+    held = Position.objects.filter(user_address=ORPHAN).values_list("market_id", "is_amm", "cost", "acquired_cost")
+    assert set(held) == {(market.market_id, True, 0, 0) for market in (first, second)}
+    before = database()
+    LEDGER.replay()
+    assert differences(database(), before) == {}
+
+
 # --- stored events ----------------------------------------------------------------------------------------------------
 
 
@@ -190,3 +212,76 @@ def test_tokens_that_came_in_a_redemption_cost_nothing() -> None:
     append(chain, 3, finalized=0)
     entries = list(HistoryEntry.objects.order_by("sequence").values_list("type", "amount", "collateral_amount"))
     assert entries == [("split", 1000, None)] * world.markets[0].outcomes
+    assert set(Position.objects.values_list("amount", "cost", "untracked_amount")) == {(1000, 0, 1000)}
+
+
+@pytest.mark.django_db
+def test_what_is_passed_on_before_it_is_paid_for_takes_its_cost_along() -> None:
+    """A contract that is called with what it buys, and hands it on in the call; the next one does so, too."""
+    chain, world = FakeChain(), hostile_world(1)
+    for act in (world.create_market, world.deploy_amm):
+        chain.append([act() or []])
+    [market] = world.markets
+    buyer, second, third = USERS[2:5]
+    token = market.ids[0]
+    assert market.amm is not None
+    trade = {"buyer": buyer, "investmentAmount": 100, "feeAmount": 0, "outcomeTokensBought": 50}
+    logs = [
+        *world._sets("PositionSplit", market, market.amm, 100),
+        world._move(market.amm, buyer, [(token, 50)], batch=False),
+        world._move(buyer, second, [(token, 30)], batch=False),
+        world._move(second, third, [(token, 15)], batch=False),
+        log(market.amm, BOUGHT, outcomeIndex=0, **trade),
+    ]
+    chain.append([logs])
+    empty()
+    append(chain, 3, finalized=0)
+    held = {row.user_address: (row.amount, row.cost, row.realized_pnl) for row in Position.objects.filter(is_amm=False)}
+    assert [held[user] for user in (buyer, second, third)] == [(20, 40, 0), (15, 30, 0), (15, 30, 0)]
+    entries = HistoryEntry.objects.filter(block_number=3).order_by("log_index", "sequence")
+    assert [(entry.type, entry.user_address, entry.cost_change, entry.realized_pnl) for entry in entries] == [
+        ("transfer_out", buyer, -60, 0),
+        ("transfer_in", second, 60, 0),
+        ("transfer_out", second, -30, 0),
+        ("transfer_in", third, 30, 0),
+        ("buy", buyer, 100, 0),
+    ]
+    before = database()
+    LEDGER.replay()
+    assert differences(database(), before) == {}
+
+
+@pytest.mark.django_db
+def test_what_nobody_explains_is_untracked_also_where_it_was_passed_on() -> None:
+    chain, world = FakeChain(), hostile_world(1)
+    chain.append([world.create_market()])
+    [market] = world.markets
+    minted = world._move(ZERO, USERS[0], [(market.ids[0], 10)], batch=False)
+    chain.append([[minted, world._move(USERS[0], USERS[1], [(market.ids[0], 4)], batch=False)]])
+    empty()
+    append(chain, 2, finalized=0)
+    held = Position.objects.order_by("user_address").values_list("amount", "cost", "untracked_amount")
+    assert list(held) == [(6, 0, 6), (4, 0, 4)]
+    entries = HistoryEntry.objects.order_by("log_index", "sequence").values_list("type", "untracked_amounts")
+    assert list(entries) == [("split", [10]), ("transfer_out", [4]), ("transfer_in", [4])]
+
+
+@pytest.mark.django_db
+def test_splits_within_a_split_are_told_once() -> None:
+    """A wallet that is called while its tokens are made makes others, of its market and of another one."""
+    chain, world = FakeChain(), hostile_world(1)
+    for act in (world.create_market, world.create_market):
+        chain.append([act()])
+    first, second = world.markets
+    minted, why = world._sets("PositionSplit", first, USERS[0], 1000)
+    nested = [*world._sets("PositionSplit", second, USERS[0], 7), *world._sets("PositionSplit", first, USERS[0], 5)]
+    chain.append([[minted, *nested, why]])
+    empty()
+    append(chain, 3, finalized=0)
+    entries = HistoryEntry.objects.order_by("log_index").values_list("market_id", "outcome", "amount", "cost_change")
+    assert list(entries) == [
+        (second.market_id, None, 7, 7),
+        (first.market_id, None, 5, 5),
+        (first.market_id, None, 1000, 1000),
+    ]
+    assert not Position.objects.exclude(untracked_amount=0).exists()

@@ -197,9 +197,9 @@ def test_a_position(client: Client, market: Market) -> None:
         "currentPrice": 0.35,
         "value": "1050000000000000000",
         "averageCost": 0.4,
-        "cost": "1200000000000000000",
+        "cost": "1200000000000000002",
         "realizedPnl": "-7",
-        "unrealizedPnl": "-150000000000000000",
+        "unrealizedPnl": "-150000000000000002",
         "untrackedAmount": "5",
         "status": "open",
         "createdAt": "2026-01-01T00:16:40Z",
@@ -224,6 +224,11 @@ def test_a_position_in_a_resolved_market_is_worth_its_payout(client: Client) -> 
         # nobody has redeemed it, and it is lost all the same
         ({"payouts": [0, 1]}, {"amount": 10, "cost": 9, "realized_pnl": 4}, ("0", "0", "-5", "0", 0.9)),
         ({}, {"amount": 0, "realized_pnl": -4}, ("0", "0", "-4", "0", None)),
+        # closed: the average of all that it has ever had
+        ({}, {"amount": 0, "acquired_amount": 8, "acquired_cost": 6}, ("0", "0", "0", "0", 0.75)),
+        # of some tokens nobody knows the cost: 4 of them are worth 4 * 0.65, rounded down
+        ({}, {"amount": 10, "cost": 3, "untracked_amount": 4}, ("6", "6", "0", "0", 0.5)),
+        ({}, {"amount": 10, "untracked_amount": 10}, ("6", "6", "0", "0", None)),
         ({"reserves": None}, {"amount": 10, "cost": 9}, (None, "9", "0", None, 0.9)),
         ({"reserves": [0, 0]}, {"amount": 10, "cost": 0}, (None, "0", "0", None, 0.0)),
     ],

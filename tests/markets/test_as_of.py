@@ -114,6 +114,18 @@ def test_between_events_a_market_is_as_the_last_one_left_it(client: Client, mark
 
 
 @pytest.mark.django_db
+def test_what_resolves_a_market_in_the_next_block_of_the_same_second_is_not_true_yet(client: Client) -> None:
+    """Some chains have several blocks a second."""
+    factories.make_checkpoint(block_number=2_000, block_timestamp=START + timedelta(hours=2))
+    time = START + timedelta(hours=1)
+    for number in (1_500, 1_501):
+        factories.make_block(block_number=number, timestamp=time)
+    market = factories.make_market(block_number=1_500, created_at=time, payouts=[1, 0], resolved_block=1_501)
+    found = [get(client, f"/api/markets/{market.id}", asOfBlock=block) for block in (1_500, 1_501)]
+    assert [(body["status"], body["payouts"]) for body in found] == [("open", None), ("resolved", ["1", "0"])]
+
+
+@pytest.mark.django_db
 def test_before_anything_is_indexed_no_block_can_be_asked_for(client: Client) -> None:
     market = factories.make_market(block_number=1_500, created_at=datetime(2026, 1, 1, tzinfo=UTC))
     problem_of(client.get(f"/api/markets/{market.id}", {"asOfBlock": 1_500}), 400)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from markets.book import ApplyError, Book, LogPosition
 from markets.identity import row_id
+from markets.pnl import Gone
 from markets.rows import Channel, Market, MarketTrader, Message, PricePoint
 from tests.batches import taken_back
 
@@ -62,13 +63,16 @@ def publish(book: Book, number: int) -> None:
 
 def scribble(book: Book, number: int) -> None:
     scratch = book.scratch
-    scratch.unexplained[ADDRESS, WORD, number] = scratch.unexplained.get((ADDRESS, WORD, number), 0) + 1
+    scratch.arrive((ADDRESS, WORD, number), 1, ADDRESS, AT, 0)
+    scratch.pass_on((WORD, number), ADDRESS, ADDRESS, 1, 1, "", "")
+    scratch.release((ADDRESS, WORD, number), Gone(2, 1, 1), ADDRESS, AT)
     scratch.funded[ADDRESS] = f"{number}"
     scratch.moved_amms[f"{number}"] = AT, 0
 
 
 def explain(book: Book, number: int) -> None:
-    book.scratch.explained(ADDRESS)
+    book.scratch.explain((ADDRESS, WORD, number), 1)
+    book.scratch.take_released((ADDRESS, WORD, number), ADDRESS, 1)
     book.scratch.funded.clear()
     book.scratch.moved_amms.pop(f"{number}", None)
 

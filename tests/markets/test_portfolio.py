@@ -9,13 +9,14 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from indexer import events
 from markets import leaderboard
 from markets.amm import weights
 from markets.models import Checkpoint, HistoryEntry, RankedUser, Ranking
 from tests import factories
 from tests.factories import COLLATERAL, UNIT
 from tests.problems import problem_of
-from tests.story import USERS, Story
+from tests.story import NO_PARENT, TOKENS, USERS, ZERO, Story
 
 pytestmark = pytest.mark.django_db
 
@@ -56,11 +57,15 @@ def test_totals(client: Client, seed: int) -> None:
         assert portfolio["userAddress"] == user
         assert portfolio["collateralToken"] == COLLATERAL
         assert portfolio["value"] == str(snapshot.value)
-        assert portfolio["cost"] == str(snapshot.cost - lost)
-        assert (realized, unrealized) == (snapshot.realized - lost, snapshot.value - snapshot.cost + lost)
+        assert portfolio["untrackedValue"] == str(snapshot.unknown)
+        assert portfolio["cost"] == str(snapshot.cost + snapshot.unknown - lost)
+        assert (realized, unrealized) == (
+            snapshot.realized - lost,
+            snapshot.value - snapshot.unknown - snapshot.cost + lost,
+        )
         assert (int(portfolio["cashIn"]), int(portfolio["cashOut"])) == (flows.paid, flows.received)
         assert int(portfolio["costTransferredIn"]) - int(portfolio["costTransferredOut"]) == (
-            flows.cost_in - flows.cost_out
+            flows.cost_in + snapshot.unknown - flows.cost_out
         )
         assert portfolio["volume"] == str(flows.volume)
         assert realized + unrealized == snapshot.profit
@@ -101,6 +106,7 @@ def test_nobody_has_nothing(client: Client) -> None:
         "collateralToken": None,
         "value": "0",
         "liquidityValue": "0",
+        "untrackedValue": "0",
         "cost": "0",
         "realizedPnl": "0",
         "unrealizedPnl": "0",
@@ -186,6 +192,7 @@ def test_a_portfolio_costs_a_few_queries_whatever_is_in_it(
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow this machine is, what these tests compute is cheap."""
     monkeypatch.setattr(leaderboard, "CHEAP", 30.0)
+    monkeypatch.setattr(leaderboard, "ATTEMPT", 30.0)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -208,6 +215,28 @@ def test_the_leaderboard_of_each_window(client: Client, seed: int) -> None:
                 for rank, user in enumerate(ranked, start=1)
             ]
             assert rows == expected, (window, by)
+
+
+def test_tokens_of_unknown_cost_are_no_profit(client: Client) -> None:
+    """Held, merged or given to a pool: who makes sets in a way that nobody follows has no place for it."""
+    story = Story(random.Random(1), [2], HOUR)
+    [market], user = story.markets, USERS[1]
+    below = [(story._single(ZERO, user, market, outcome, 9 * UNIT), market.collection(outcome)) for outcome in range(2)]
+    for moved, parent in below:
+        story.tell(moved, (TOKENS, events.PositionMerge(user, COLLATERAL, parent, NO_PARENT, (1, 2), 9 * UNIT)))
+    story.tell(*story._sets(events.PositionMerge, market, user, 4 * UNIT))
+    story.tell(story._batch(user, market.pool.address, market, [UNIT, UNIT]))
+    story.store()
+    for window in ("1d", "all"):
+        rows = get(client, "/api/leaderboard", window=window)["results"]
+        assert [row["profit"] for row in rows if row["userAddress"] == user] == [str(-2 * UNIT)]
+    portfolio = get(client, f"/api/users/{user}/portfolio")
+    assert (portfolio["value"], portfolio["untrackedValue"], portfolio["cashOut"]) == (
+        portfolio["untrackedValue"],
+        str(4 * UNIT),
+        str(4 * UNIT),
+    )
+    assert int(portfolio["realizedPnl"]) + int(portfolio["unrealizedPnl"]) == -2 * UNIT
 
 
 def test_contracts_have_no_place_in_it(client: Client) -> None:
@@ -311,6 +340,33 @@ def test_while_one_computes_the_others_show_what_there_is(client: Client) -> Non
         other.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [leaderboard.LOCK, COLLATERAL + "all"])
         assert get(client, "/api/leaderboard")["results"] == old
     assert len(get(client, "/api/leaderboard")["results"]) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_first_one_that_is_dear_is_computed_apart(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request waits for it, nor computes it once more."""
+    monkeypatch.setattr(leaderboard, "ATTEMPT", 0.001)  # PostgreSQL takes longer to plan it
+    market = factories.make_market(payouts=[1, 0])
+    factories.make_checkpoint()
+    factories.make_position(market, amount=3)
+    response = client.get("/api/leaderboard", {"window": "1d"})
+    assert "first time" in problem_of(response, 503)["detail"]
+    assert response["Retry-After"] == "5"
+    leaderboard._apart.submit(lambda: None).result(timeout=60)
+    assert [row["profit"] for row in get(client, "/api/leaderboard", window="1d")["results"]] == ["3"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_the_first_one_of_another_process(client: Client) -> None:
+    market = factories.make_market(payouts=[1, 0])
+    factories.make_checkpoint()
+    factories.make_position(market, amount=3)
+    from aurum.database import connect
+
+    with connect() as other, other.transaction():
+        other.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [leaderboard.LOCK, COLLATERAL + "all"])
+        assert problem_of(client.get("/api/leaderboard"), 503)["title"] == "Service Unavailable"
+    assert len(get(client, "/api/leaderboard")["results"]) == 1
 
 
 def test_no_more_places_are_kept_than_there_are(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,12 +59,12 @@ SELECT
 FROM generate_series(1, {trades}) i JOIN numbered m ON m.number = (i::bigint * 7919) % {markets};
 
 INSERT INTO positions (
-    id, user_address, market_id, outcome_index, amount, is_amm, cost, realized_pnl, untracked_amount, created_at,
-    updated_at
+    id, user_address, market_id, outcome_index, amount, is_amm, cost, realized_pnl, untracked_amount, away_amount,
+    away_cost, acquired_amount, acquired_cost, created_at, updated_at
 )
 SELECT
     gen_random_uuid(), account('u' || i % 20000), m.market_id, i / 20000 % 2, 1000000 + i, false, 400000 + i, i - 5000,
-    0, '2026-02-01', '2026-03-01'::timestamptz + i * interval '1 second'
+    0, 0, 0, 1000000 + i, 400000 + i, '2026-02-01', '2026-03-01'::timestamptz + i * interval '1 second'
 FROM generate_series(1, {positions}) i JOIN numbered m ON m.number = (i::bigint * 31) % {markets};
 
 INSERT INTO price_points (id, market_id, reserves, block_number, block_hash, transaction_hash, log_index, timestamp)
