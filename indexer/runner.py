@@ -26,6 +26,7 @@ from indexer.position_ids import PositionIdLearner, created_markets
 from indexer.reorg import BelowFinality, find_fork
 from indexer.repair import run_due_repairs
 from indexer.rpc import Rpc, RpcError, View
+from markets import outbox
 from markets.models import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -325,6 +326,7 @@ class Runner:
         with transaction.atomic():
             checkpoint.save(update_fields=["finalized_block", "safe_block"])
             self.leadership.check_in_transaction()
+            outbox.wake()
 
     def _report(self, head: Header, checkpoint: Checkpoint) -> None:
         """Heartbeat, head and checkpoint, for readers in other processes and for metrics."""

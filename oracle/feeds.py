@@ -18,6 +18,11 @@ def question_channel(question_id: str) -> str:
     return f"oracle:{question_id}"
 
 
+def channels_of(question_id: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """The channels that a question's messages go to, and what they have there beside the rest."""
+    return (question_channel(question_id), {}), (ORACLE_CHANNEL, {"all": True})
+
+
 def oracle_update(row: Question, event: str | None, vote: Vote | None, timestamp: int) -> dict[str, Any]:
     """Where a question stands behind `event`, and the vote that it is about; no event where blocks were replaced."""
     facts = lifecycle.Facts(

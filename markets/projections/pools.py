@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from markets import feeds, pnl
-from markets.amm import liquidity
 from markets.book import SHARES, ApplyError, Book, LogPosition, Released
 from markets.identity import event_row_id, row_id
 from markets.projections.lookups import (
@@ -300,12 +299,6 @@ def _remember_gift(book: Book, holder: str, place: str, outcome: int, released: 
         realized_pnl=-released.cost,
         cost_change=-released.cost,
     )
-
-
-def batch_ended(book: Book) -> None:
-    """Works out what is only asked for as it is at the end."""
-    for market in book.changed(Market):
-        market.liquidity = liquidity(market.reserves) if market.reserves else 0
 
 
 def record_price(book: Book, at: LogPosition, amm: Amm, part: int = 0) -> None:

@@ -197,13 +197,20 @@ def test_the_same_transaction_in_another_block(settled: Actions) -> None:
     messages = [
         (message.seq, json.loads(message.payload), message.block_number)
         for message in OutboxMessage.objects.filter(channel=f"market:{first.market_id}").order_by("seq")
-    ][-3:]
-    assert [(payload["type"], payload["id"], block) for _, payload, block in messages] == [
+    ][-6:]
+    fork = messages[3][2]
+    assert fork < first.block_number
+    assert [(payload["type"], payload.get("id"), block) for _, payload, block in messages] == [
         ("trade", str(first.id), first.block_number),
+        ("market_update", None, first.block_number),
         ("trade_reverted", str(first.id), first.block_number),
+        ("market_update", None, fork),
         ("trade", str(second.id), second.block_number),
+        ("market_update", None, second.block_number),
     ]
-    assert [seq for seq, _, _ in messages] == list(range(messages[0][0], messages[0][0] + 3))
+    assert [seq for seq, _, _ in messages] == list(range(messages[0][0], messages[0][0] + 6))
+    told, corrected = messages[1][1], messages[3][1]
+    assert (corrected["corrected"], corrected["tradeCount"]) == (True, told["tradeCount"] - 1)
     assert_equals_fresh_sync(settled.deployment)
 
 

@@ -1,0 +1,54 @@
+"""The outbox as a whole: waking its readers, dropping old messages, and breaking off what can't be continued."""
+
+import logging
+from typing import Any
+
+from django.core.cache import cache
+from django.db import connection, transaction
+
+logger = logging.getLogger(__name__)
+
+WAKE = "outbox"  # what PostgreSQL and Redis call the wake-up
+# Whoever was away for longer than a day starts from a snapshot as well as from a thousand messages.
+KEPT_HOURS = 24
+# About a gigabyte; what a busy day has. A chain that is busier keeps less than a day.
+KEPT_COUNT = 1_000_000
+SLICE = 10_000  # messages that one statement deletes: no transaction of the indexer waits for long
+
+# The newest stays however old it is: a hub that finds what it read last knows that nothing behind it is gone.
+PRUNE = """
+    DELETE FROM outbox WHERE id IN (
+        SELECT id FROM (SELECT id, created_at FROM outbox ORDER BY id LIMIT %(slice)s) oldest
+        WHERE id < (SELECT max(id) FROM outbox)
+        AND (created_at < now() - make_interval(hours => %(hours)s) OR id <= (SELECT max(id) FROM outbox) - %(count)s)
+    )
+"""
+
+
+def wake() -> None:
+    """Tells the hubs of what a transaction has written, when it commits: by NOTIFY, and by Redis where there is one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [WAKE])
+    ours: Any = cache  # cache.py's
+    transaction.on_commit(lambda: ours.publish(WAKE))
+
+
+def prune() -> None:
+    """Deletes messages that are too old, or too many."""
+    values = {"slice": SLICE, "hours": KEPT_HOURS, "count": KEPT_COUNT}
+    with connection.cursor() as cursor:
+        cursor.execute(PRUNE, values)
+        while cursor.rowcount == SLICE:
+            cursor.execute(PRUNE, values)
+
+
+def break_off() -> None:
+    """Says that messages were left out: every channel has a gap behind its last one, and none is kept.
+
+    Does nothing where nobody was told anything since the last time. Call in the transaction that leaves them out.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM outbox")
+        if cursor.rowcount:
+            cursor.execute("UPDATE channels SET seq = seq + 1")
+            logger.warning("the feed has a gap: subscribers start anew from what the tables say")
