@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from time import monotonic
+from typing import Any
 from urllib.parse import urlencode
 
 from django.db import connection
@@ -92,7 +93,7 @@ def serving(deployment: Deployment, *arguments: str, **more: str) -> Iterator[st
         yield f"127.0.0.1:{port}"
 
 
-def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
+def wait_until_it_answers(process: subprocess.Popen[Any], port: int) -> None:
     """Until something listens on the port; bounded."""
     deadline = monotonic() + 60
     while not _answers(port):
