@@ -23,6 +23,9 @@ LOCAL_ENTRIES = 100_000  # above them the ones that were used least recently are
 class LocalCache(LocMemCache):
     """What this process remembers."""
 
+    def publish(self, channel: str) -> None:
+        """Nobody else could hear it."""
+
     def hit(self: Any, key: str, seconds: float, amount: int = 1) -> tuple[int, float]:
         """Counts under this key, from nothing on: the count, and the seconds until it is forgotten.
 
@@ -40,6 +43,9 @@ class LocalCache(LocMemCache):
 
 class SharedCache(RedisCache):
     """What all processes remember."""
+
+    def publish(self, channel: str) -> None:
+        self._cache.get_client(None, write=True).publish(channel, "")
 
     def hit(self, key: str, seconds: float, amount: int = 1) -> tuple[int, float]:
         """As LocalCache.hit, in one exchange."""
@@ -93,6 +99,10 @@ class Cache(BaseCache):
     def hit(self, key: str, seconds: float, amount: int = 1) -> tuple[int, float]:
         """Counts under this key, from nothing on: the count, and the seconds until it is forgotten."""
         return self._asked("hit", key, seconds, amount)
+
+    def publish(self, channel: str) -> None:
+        """Wakes whoever listens to a channel of Redis, where there is one. It may be lost."""
+        self._asked("publish", channel)
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         return self._asked("add", key, value, timeout, version)

@@ -69,6 +69,7 @@ INDEXER_CONFIRMATIONS = environment.integer(env, "INDEXER_CONFIRMATIONS", defaul
 RATE_LIMIT_WINDOW = environment.integer(env, "RATE_LIMIT_WINDOW", default=60_000, minimum=100, maximum=86_400_000)
 RATE_LIMIT_MAX = environment.integer(env, "RATE_LIMIT_MAX", default=100, minimum=1, maximum=10**9)
 TRUSTED_PROXIES = environment.integer(env, "TRUSTED_PROXIES", default=0, minimum=0, maximum=10)
+SOCKETS_PER_ADDRESS = environment.integer(env, "SOCKETS_PER_ADDRESS", default=500, minimum=1, maximum=10**6)
 # Sign-in and passwords, of one client address: attempts, seconds.
 SIGN_IN_LIMIT = (30, 60)
 PASSWORD_LIMIT = (10, 60)

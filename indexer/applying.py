@@ -79,7 +79,8 @@ def apply_entries(book: Book, entries: list[Entry], waits: Waits) -> Iterator[li
                     _apply_one(book, entry, waits)
         _apply_transactions(book, in_block, waits, applied=DEFINITIONS if defining else ())
         yield in_block
-    batch_ended(book)
+    if entries:
+        batch_ended(book, entries[-1].at)
 
 
 def _apply_transactions(

@@ -27,19 +27,22 @@ from indexer.rows import IndexedBlock as BlockRow
 from indexer.rows import IndexedEvent as EventRow
 from indexer.rows import StoredLog
 from indexer.rows import WaitingEvent as WaitingRow
-from markets.book import Book
+from markets import outbox
+from markets.book import Book, LogPosition
 from markets.chaintime import from_seconds
 from markets.invariants import unbalanced
-from markets.models import Channel, Checkpoint, IndexedBlock, RankedUser, Ranking, Revision
+from markets.models import Channel, Checkpoint, IndexedBlock, Market, Position, RankedUser, Ranking, Revision
 from markets.reverting import announce_reverted, reverted_by
+from oracle.models import Question
+from oracle.reverting import announce_questions, questions_touched
 
 logger = logging.getLogger(__name__)
 READ_SIZE = 1000  # stored events that are fetched at once
 FEW_EVENTS = 100  # up to which the round trips of a write cost more than doing without COPY: most blocks at the head
 REPLAY_SIZE = 5000  # events in memory at once, give or take a block
 # How far below finality a block's messages are still sent: six hours of blocks on Base. What an indexer that was away
-# for longer has to tell is no news, and shows to subscribers as a gap in `seq`.
-KEPT_MESSAGES = 10_800
+# for longer has to tell is no news, and its subscribers start anew from a snapshot.
+NEWS_BLOCKS = 10_800
 
 # What follows from events alone. A channel's seq is not: it says what subscribers have been told.
 PROJECTIONS = tuple(kind.table.model for kind in WRITE_ORDER if kind.table.model is not Channel)
@@ -138,6 +141,8 @@ def _extend(checkpoint: Checkpoint, batch: Batch, record: BatchRecord) -> set[st
         raise ValueError(f"block {batch.first} does not follow checkpoint {checkpoint.block_number}")
     record.lap("write")  # the transaction's begin, the lock, and what a new branch takes back
     entries = list(read_batch(batch))
+    if any(checkpoint.published_block < entry.at.block_number < _news_from(checkpoint) for entry in entries):
+        outbox.break_off()
     record.lap("decode")
     final = [entry for entry in entries if entry.at.block_number <= checkpoint.finalized_block]
     found = _apply_and_write(checkpoint, final, batch.contracts, record)
@@ -167,7 +172,7 @@ def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Co
         StoredPositionIds(),
         amms=contracts.amms,
         published_block=checkpoint.published_block,
-        kept_from=checkpoint.finalized_block - KEPT_MESSAGES,
+        kept_from=_news_from(checkpoint),
     )
     waits = Waits(contracts, undo_block=undo_block)
     found = Found()
@@ -193,6 +198,11 @@ def _write(book: Book, entries: list[Entry], waits: Waits, undo_block: int | Non
             _note_outcome(entry)
     WaitingRow.table.insert(waits.rows())
     book.write(WRITE_ORDER)
+
+
+def _news_from(checkpoint: Checkpoint) -> int:
+    """The first block whose messages are sent."""
+    return checkpoint.finalized_block - NEWS_BLOCKS
 
 
 def _note_outcome(entry: Entry) -> None:
@@ -225,11 +235,15 @@ def rewind(checkpoint: Checkpoint, fork: Header) -> None:
     if fork.number < checkpoint.finalized_block:
         raise BelowFinality(f"block {fork.number} is below {checkpoint.finalized_block}, which is final")
     told = checkpoint.published_block
-    reverted = reverted_by(fork.number)
+    reverted = reverted_by(fork.number, undo.touched(fork.number, Market), undo.touched(fork.number, Position))
+    questions = questions_touched(undo.touched(fork.number, Question))
     undo.restore(fork.number, UNDOABLE)
     _forget_events(checkpoint, above=fork.number)
     book = Book(checkpoint.finality, StoredPositionIds(), amms=())
-    announce_reverted(book, reverted, published_block=told)
+    at = LogPosition(fork.number, fork.hash, fork.timestamp, "", 0, "")
+    announce_reverted(book, reverted, at, published_block=told)
+    if fork.number < told:
+        announce_questions(book, questions, at)
     book.write(WRITE_ORDER)
     checkpoint.published_block = min(told, fork.number)
     _move(checkpoint, fork.number, fork.hash, from_seconds(fork.timestamp))
@@ -272,6 +286,7 @@ def known_amms(*, before: int | None = None) -> frozenset[str]:
 def _move(checkpoint: Checkpoint, number: int, block_hash: str, timestamp: datetime | None) -> None:
     checkpoint.block_number, checkpoint.block_hash, checkpoint.block_timestamp = number, block_hash, timestamp
     checkpoint.save(update_fields=["block_number", "block_hash", "block_timestamp", "event_count", "published_block"])
+    outbox.wake()
 
 
 def _place(checkpoint: Checkpoint) -> tuple[int, str]:

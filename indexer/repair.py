@@ -25,6 +25,7 @@ from indexer.rows import IndexedBlock as BlockRow
 from indexer.rows import IndexedEvent as EventRow
 from indexer.rows import StoredLog
 from indexer.rpc import Rpc, RpcError
+from markets import outbox
 from markets.models import Checkpoint, IndexedBlock, Market
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,11 @@ class Repairer:
             BlockRow.table.insert([block_row(header) for header in headers])
             checkpoint.event_count = IndexedEvent.objects.count()
             checkpoint.save(update_fields=["event_count"])
+            if differences:
+                # What is found now was never told, and what is removed was.
+                outbox.break_off()
             self._ledger.replay()
+            outbox.wake()
 
 
 def _differences(batch: Batch) -> Differences:

@@ -11,6 +11,11 @@ from markets.models import Checkpoint
 
 # An indexer that has not been heard of for this long counts as stopped: several polls, and a slow batch.
 MINIMUM_SILENCE = timedelta(seconds=30)
+# What the hub tells of (markets/hub.py, FeedPosition).
+FEED_POSITION = """
+    SELECT c.block_number, c.safe_block, c.finalized_block, greatest(s.head_block, c.block_number)
+    FROM checkpoint c LEFT JOIN indexer_status s ON true
+"""
 
 
 def indexer_state() -> str:

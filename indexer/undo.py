@@ -49,6 +49,12 @@ def capture(block_number: int, touched: Mapping[type[models.Model], Collection[s
             cursor.execute(CAPTURE + " UNION ALL ".join(images), parameters)
 
 
+def touched(above: int, model: type[models.Model]) -> list[str]:
+    """The ids of the rows that blocks above this one have changed or made."""
+    images = UndoImage.objects.filter(block_number__gt=above, table_name=model._meta.db_table)
+    return [str(row_id) for row_id in images.values_list("row_id", flat=True).distinct()]
+
+
 def restore(above: int, tables: Iterable[type[models.Model]]) -> None:
     """Brings every row of `tables` back to what it was at block `above`, and forgets the images that did it.
 

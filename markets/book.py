@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
-from django.db import connection
 
 from markets.identity import row_id
 from markets.pnl import Gone
@@ -184,8 +183,7 @@ class Book:
         """`finality` of a block number.
 
         `amms` are the addresses that can be an AMM at all. Messages of blocks up to `published_block` are out already
-        and are not sent again; those of blocks below `kept_from` are older than any that is kept: they are counted in
-        their channel's `seq` alone.
+        and are not sent again; those of blocks below `kept_from` are older than any that is kept (outbox.py).
         """
         self.amms = amms
         self.position_ids = position_ids
@@ -317,25 +315,31 @@ class Book:
 
     # --- feed ------------------------------------------------------------------------------------------------------
 
+    def publishes(self, block_number: int) -> bool:
+        """Whether messages of this block go out at all."""
+        return block_number > self._published_block and block_number >= self._kept_from
+
     def publish(self, channel: str, message: Callable[[], dict[str, Any]], at: LogPosition) -> None:
-        """Adds a message to a channel's feed, with the next `seq` of the channel."""
-        if at.block_number <= self._published_block:
-            return
-        row = self.get(Channel, row_id("channel", channel))
-        if row is None:
-            row = self.add(Channel(id=row_id("channel", channel), name=channel))
+        """Adds what an event did to a channel's feed, with the next `seq` of the channel."""
+        if self.publishes(at.block_number):
+            self._add_message(
+                channel,
+                message(),
+                at.block_number,
+                {"transactionHash": at.transaction_hash, "logIndex": at.log_index},
+            )
+
+    def publish_state(self, channel: str, message: dict[str, Any], block_number: int) -> None:
+        """Adds what something is like at the end of a block, whichever events made it so."""
+        self._add_message(channel, message, block_number, {})
+
+    def _add_message(self, channel: str, message: dict[str, Any], block_number: int, place: dict[str, Any]) -> None:
+        channel_id = row_id("channel", channel)
+        row = self.get(Channel, channel_id) or self.add(Channel(id=channel_id, name=channel))
         self.change(row).seq += 1
-        if at.block_number < self._kept_from:
-            return
-        payload = message() | {
-            "seq": row.seq,
-            "blockNumber": at.block_number,
-            "transactionHash": at.transaction_hash,
-            "logIndex": at.log_index,
-            "finality": self._finality(at.block_number),
-        }
-        text = msgspec.json.encode(payload).decode()
-        self.messages.append(Message(channel=channel, seq=row.seq, payload=text, block_number=at.block_number))
+        where = {"seq": row.seq, "blockNumber": block_number, **place, "finality": self._finality(block_number)}
+        text = msgspec.json.encode(message | where).decode()
+        self.messages.append(Message(channel=channel, seq=row.seq, payload=text, block_number=block_number))
 
     def changed(self, kind: type[T]) -> list[T]:
         """The rows of `kind` that `write` will write, as they are now."""
@@ -349,9 +353,8 @@ class Book:
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def write(self, order: Iterable[type[Row]]) -> None:
-        """Writes every changed row, tables in `order` (referred ones first), then the messages.
-
-        Runs in the caller's transaction, and tells listeners on `outbox` at its commit.
+        """Writes every changed row, tables in `order` (referred ones first), then the messages, in the caller's
+        transaction.
         """
         for kind in order:
             ids = self._written.pop(kind, {})
@@ -363,6 +366,4 @@ class Book:
             raise RuntimeError(f"tables missing from the write order: {[kind.__name__ for kind in self._written]}")
         if self.messages:
             Message.table.insert(self.messages)
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_notify('outbox', '')")
         self.messages = []

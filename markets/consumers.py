@@ -1,149 +1,303 @@
-"""WebSocket `/ws`: the seed's subscribe frames, their answers, and what the hub delivers."""
+"""WebSocket `/ws`: clients' frames, their answers, and what the hub delivers. docs/sockets.md is the protocol."""
 
 import asyncio
-import json
 import logging
-import re
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
-from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.db import DatabaseError, connection, transaction
+from django.db import close_old_connections
 
-from markets import feeds
-from markets.hub import Hub, Subscriber, Subscription
-from markets.models import Channel, Market
-from markets.serializers import market_snapshot
+from aurum.database import DATABASE_ERRORS
+from markets.frames import Frame
+from markets.hub import Hub, Subscription, Unavailable
+from markets.protocol import FrameError, Target, echoed, read_frame, read_target
+from markets.snapshots import Kind, Reading, Start, read_starts
+from markets.subscribers import SERVER_ERROR, Subscriber
 
 logger = logging.getLogger(__name__)
 
-MARKET_ID = re.compile(r"0x[0-9a-fA-F]{64}")
-CHANNELS = {"market": feeds.market_channel, "prices": feeds.prices_channel}
 MAX_SUBSCRIPTIONS = 100
-SERVER_ERROR = 1011
-TRY_AGAIN_LATER = 1013  # the close code for a consumer that can't keep up
+COMMANDS_PER_SECOND = 10
+COMMANDS_AT_ONCE = 20  # of who was silent before
+PENALTY = 0.1  # seconds that a client with too many commands waits for the next one to be looked at
+UNAUTHENTICATED = 4401
+# Each reads for one frame at a time, on a connection of the pool, which has 10.
+READERS = ThreadPoolExecutor(4, thread_name_prefix="subscribe")
+WIRE = "aurum.wire"  # aurum/socket_protocol.py, EXTENSION
+
+T = TypeVar("T")
 
 
-class FrameError(Exception):
-    """A frame that can't be served; the connection goes on."""
+class Refused(Exception):
+    """The token is no good."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """Who a connection has shown to be: the primary key and name of a user, until `expires_at` (Unix seconds)."""
+
+    user: Any
+    name: str
+    expires_at: int
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """What `work` reads from the database."""
+
+    def run() -> T:
+        try:
+            return work()
+        finally:
+            close_old_connections()
+
+    return await asyncio.get_running_loop().run_in_executor(READERS, run)
 
 
 class FeedConsumer(AsyncWebsocketConsumer):
-    """One connection. Answers and pushed messages leave through one queue, so that their order is theirs."""
+    """One connection. `kinds` are the channels by the name that frames give them; `authenticate` reads a token or
+    raises Refused.
+    """
 
-    def __init__(self, *, hub: Hub) -> None:
+    def __init__(self, *, hub: Hub, kinds: Mapping[str, Kind], authenticate: Callable[[str], Identity]) -> None:
         super().__init__()
         self.hub = hub
+        self.kinds = kinds
+        self.authenticate = authenticate
+        self.forms = {name: kind.form for name, kind in kinds.items()}
+        self.subscriptions: dict[tuple[str, str], list[Subscription]] = {}
+        self.subscriber: Subscriber | None = None
+        self.identity: Identity | None = None
+        self.token_ends: asyncio.TimerHandle | None = None
+        self.allowance, self.counted_at = float(COMMANDS_AT_ONCE), time.monotonic()
 
     async def connect(self) -> None:
-        self.subscriber = Subscriber()
-        self.subscriptions: dict[str, Subscription] = {}
+        wire = self.scope.get("extensions", {}).get(WIRE)
+        self.subscriber = Subscriber(self._send_text, self._close, self._lose, wire)
         await self.accept()
-        self.sender = asyncio.create_task(self._send_frames())
+        self.hub.join(self.subscriber)
 
     async def disconnect(self, code: int) -> None:
-        for subscription in getattr(self, "subscriptions", {}).values():
-            self.hub.unsubscribe(subscription)
-        if sender := getattr(self, "sender", None):
-            sender.cancel()
+        for name in tuple(self.subscriptions):
+            self._forget(name)
+        if self.token_ends is not None:
+            self.token_ends.cancel()
+        if self.subscriber is not None:
+            self.hub.leave(self.subscriber)
+            self.subscriber.stop()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         frame: dict[str, Any] = {}
         try:
-            frame = _parsed(text_data)
-            commands = {"subscribe": self._subscribe, "unsubscribe": self._unsubscribe}
+            self._count()
+            frame = read_frame(text_data)
             kind = frame.get("type")
-            if not isinstance(kind, str) or kind not in commands:
-                raise FrameError("unknown_type", f"type must be one of {', '.join(commands)}")
-            await commands[kind](frame)
+            command = COMMANDS.get(kind) if isinstance(kind, str) else None
+            if command is None:
+                raise FrameError("unknown_type", f"type must be one of {', '.join(COMMANDS)}")
+            await command(self, frame)
         except FrameError as error:
-            self._answer({"type": "error", "code": error.code, "message": str(error)}, frame)
-        except DatabaseError:
+            await self._refuse(error, frame)
+        except (Unavailable, *DATABASE_ERRORS):
             logger.exception("a frame could not be served")
-            self._answer({"type": "error", "code": "unavailable", "message": "try again in a moment"}, frame)
+            await self._refuse(FrameError("unavailable"), frame)
+        except Exception:
+            logger.exception("a frame could not be served")
+            await self._close(SERVER_ERROR)
+
+    # --- commands --------------------------------------------------------------------------------------------------
 
     async def _subscribe(self, frame: dict[str, Any]) -> None:
-        kind, market_id, channel = _channel(frame)
-        if channel not in self.subscriptions and len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
-            raise FrameError("too_many_subscriptions", f"a connection may have {MAX_SUBSCRIPTIONS} subscriptions")
-        self._forget(channel)
+        target = read_target(frame, self.forms)
+        kind = self.kinds[target.channel]
+        names = [(target.channel, key) for key in target.keys]
+        if len(self.subscriptions.keys() | set(names)) > MAX_SUBSCRIPTIONS:
+            raise FrameError("too_many_subscriptions")
+        keys: Sequence[str] = target.keys
+        if kind.keys_of is not None:
+            keys = await in_thread(partial(kind.keys_of, self._signed_in().user))
+        for name in names:
+            self._forget(name)
         # First listen, then read: what commits in between is delivered behind the snapshot.
-        subscription = self.subscriptions[channel] = await self.hub.subscribe(channel, self.subscriber)
+        listening: dict[str, Subscription] = {}
         try:
-            seq, state = await read_snapshot(market_id, channel)
-        except (DatabaseError, FrameError):
-            self._forget(channel)
+            for key in keys:
+                listening[key] = await self.hub.subscribe(kind.channel(key), self._subscriber)
+            reading = await in_thread(partial(read_starts, kind, keys, target.since))
+        except BaseException:
+            for subscription in listening.values():
+                self.hub.unsubscribe(subscription)
             raise
-        answer = {"type": "subscribed", "channel": kind, "marketId": market_id, "seq": seq, "snapshot": state}
-        self._answer(answer, frame)
-        subscription.open(after_seq=seq)
+        await self._start(target, kind, reading, listening, frame)
+
+    async def _start(
+        self,
+        target: Target,
+        kind: Kind,
+        reading: Reading,
+        listening: Mapping[str, Subscription],
+        frame: Mapping[str, Any],
+    ) -> None:
+        """Answers a `subscribe`, and lets its subscriptions begin."""
+        for key, seq in reading.lost:
+            self.hub.unsubscribe(listening[key])
+            self._say(self._resync(target.channel, key) | {"seq": seq} | echoed(frame))
+        if not reading.starts and reading.lost:
+            return
+        for start in reading.starts:
+            name = (target.channel, "" if kind.is_private else start.key)
+            self.subscriptions.setdefault(name, []).append(listening[start.key])
+        if kind.is_private:
+            self.subscriptions.setdefault((target.channel, ""), [])
+        self._subscriber.offer(Frame(self._subscribed(target, kind, reading, frame)))
+        for start in reading.starts:
+            subscription = listening[start.key]
+            for seq, payload in start.replayed:
+                self._subscriber.offer(Frame(payload, channel=subscription.channel, seq=seq))
+                if self._subscriber.is_behind:
+                    await self._subscriber.drained()
+            subscription.open(start.seq)
+            if subscription.is_lost:
+                self._subscriber.lose(subscription.channel)
+
+    def _subscribed(self, target: Target, kind: Kind, reading: Reading, frame: Mapping[str, Any]) -> str:
+        """The answer; states are JSON already."""
+        answer: dict[str, Any] = {"type": "subscribed", "channel": target.channel}
+        if target.is_batch or kind.is_private:
+            entries = ",".join(self._entry(start, start.key, "marketId") for start in reading.starts)
+            states = f'"subscriptions":[{entries}]'
+        else:
+            [start] = reading.starts
+            states = self._entry(start, start.key, kind.form.key)[1:-1]
+        head = Frame.of(answer | echoed(frame) | reading.position).text
+        return f"{head[:-1]},{states}}}"
+
+    def _entry(self, start: Start, key: str, name: str) -> str:
+        own = f'"{name}":"{key}",' if key else ""
+        return f'{{{own}"seq":{start.seq},"snapshot":{start.snapshot or "null"}}}'
 
     async def _unsubscribe(self, frame: dict[str, Any]) -> None:
-        kind, market_id, channel = _channel(frame)
-        if channel not in self.subscriptions:
-            raise FrameError("not_subscribed", f"not subscribed to {kind} of {market_id}")
-        self._forget(channel)
-        self._answer({"type": "unsubscribed", "channel": kind, "marketId": market_id}, frame)
+        target = read_target(frame, self.forms)
+        form = self.forms[target.channel]
+        names = [(target.channel, key) for key in target.keys]
+        if not self.subscriptions.keys() >= set(names):
+            raise FrameError("not_subscribed")
+        for name in names:
+            self._forget(name)
+        keys: dict[str, Any] = {form.keys: list(target.keys)} if target.is_batch else self._key(*names[0])
+        self._say({"type": "unsubscribed", "channel": target.channel, **keys, **echoed(frame)})
 
-    def _forget(self, channel: str) -> None:
-        subscription = self.subscriptions.pop(channel, None)
-        if subscription is not None:
+    async def _list(self, frame: dict[str, Any]) -> None:
+        subscriptions = [{"channel": channel, **self._key(channel, key)} for channel, key in self.subscriptions]
+        self._say({"type": "list", "subscriptions": subscriptions, **echoed(frame)})
+
+    async def _ping(self, frame: dict[str, Any]) -> None:
+        self._say({"type": "pong", **echoed(frame)})
+
+    async def _auth(self, frame: dict[str, Any]) -> None:
+        token = frame.get("token")
+        if not isinstance(token, str):
+            raise FrameError("unauthenticated")
+        try:
+            identity = await in_thread(partial(self.authenticate, token))
+        except Refused:
+            raise FrameError("unauthenticated") from None
+        if self.identity is not None and self.identity.user != identity.user:
+            raise FrameError("unauthenticated", "The connection is another user's.")
+        self.identity = identity
+        if self.token_ends is not None:
+            self.token_ends.cancel()
+        left = max(0.0, identity.expires_at - time.time())
+        self.token_ends = asyncio.get_running_loop().call_later(left, self._end_token)
+        self._say(
+            {
+                "type": "authenticated",
+                "address": identity.name,
+                "expiresAt": identity.expires_at,
+                **echoed(frame),
+            }
+        )
+
+    # --- what they share -------------------------------------------------------------------------------------------
+
+    @property
+    def _subscriber(self) -> Subscriber:
+        assert self.subscriber is not None  # noqa: S101 (there is one since `connect`)
+        return self.subscriber
+
+    def _count(self) -> None:
+        """Counts a command. Raises FrameError where it is one too many."""
+        now = time.monotonic()
+        earned = (now - self.counted_at) * COMMANDS_PER_SECOND
+        self.allowance, self.counted_at = min(COMMANDS_AT_ONCE, self.allowance + earned), now
+        if self.allowance < 1:
+            raise FrameError("too_many_commands")
+        self.allowance -= 1
+
+    def _signed_in(self) -> Identity:
+        if self.identity is None:
+            raise FrameError("unauthenticated")
+        return self.identity
+
+    def _end_token(self) -> None:
+        self.identity = None
+        if any(self.kinds[channel].is_private for channel, _ in self.subscriptions):
+            self.ending = asyncio.ensure_future(self._refuse(FrameError("unauthenticated"), {}))
+
+    async def _refuse(self, error: FrameError, frame: Mapping[str, Any]) -> None:
+        answer = {"type": "error", "code": error.code, "message": str(error)}
+        self._say(answer | error.details | echoed(frame))
+        if error.code == "unauthenticated":
+            await self._subscriber.drained()
+            await self._close(UNAUTHENTICATED)
+        elif error.code == "too_many_commands":
+            await asyncio.sleep(PENALTY)
+
+    def _key(self, channel: str, key: str) -> dict[str, str]:
+        return {self.forms[channel].key: key} if key else {}
+
+    def _resync(self, channel: str, key: str) -> dict[str, str]:
+        own = {"marketId": key} if self.kinds[channel].is_private else self._key(channel, key)
+        return {"type": "resync", "channel": channel, **own}
+
+    def _forget(self, name: tuple[str, str]) -> None:
+        for subscription in self.subscriptions.pop(name, ()):
             self.hub.unsubscribe(subscription)
 
-    def _answer(self, answer: dict[str, Any], frame: dict[str, Any]) -> None:
-        """Queues an answer, with the client's own `id` where it gave one."""
-        if isinstance(frame.get("id"), str | int):
-            answer["id"] = frame["id"]
-        # In ASCII: an `id` may hold half a surrogate pair, which no frame can carry as it is.
-        self.subscriber.offer(json.dumps(answer, separators=(",", ":")))
+    def _lose(self, channel: str) -> list[Frame]:
+        """Ends the subscriptions of a channel of the outbox, and returns what the client is told of it."""
+        told = []
+        for (kind, key), subscriptions in list(self.subscriptions.items()):
+            for subscription in [each for each in subscriptions if each.channel == channel]:
+                self.hub.unsubscribe(subscription)
+                subscriptions.remove(subscription)
+                of = channel.partition(":")[2] if self.kinds[kind].is_private else key
+                told.append(Frame.of(self._resync(kind, of)))
+            if not subscriptions and not self.kinds[kind].is_private:
+                del self.subscriptions[kind, key]
+        return told
 
-    async def _send_frames(self) -> None:
-        code = TRY_AGAIN_LATER
-        try:
-            while not self.subscriber.overflowed.is_set():
-                await self.send(text_data=await self.subscriber.frames.get())
-        except Exception:
-            # A connection that nothing is sent on any more must not stay open and silent.
-            logger.exception("a frame could not be sent")
-            code = SERVER_ERROR
-        await self.close(code=code)
+    def _say(self, answer: Mapping[str, Any]) -> None:
+        self._subscriber.offer(Frame.of(answer))
 
+    async def _send_text(self, text: str) -> None:
+        await self.send(text_data=text)
 
-def _parsed(text: str | None) -> dict[str, Any]:
-    """The frame as an object. Raises FrameError."""
-    if text is None:
-        raise FrameError("binary_frame", "frames must be text")
-    try:
-        frame = json.loads(text)
-    except (ValueError, RecursionError):
-        raise FrameError("bad_json", "the frame is not JSON") from None
-    if not isinstance(frame, dict):
-        raise FrameError("bad_frame", "the frame must be a JSON object")
-    return frame
+    async def _close(self, code: int) -> None:
+        self._subscriber.stop()
+        with suppress(RuntimeError):  # it is closed already
+            await self.close(code=code)
 
 
-def _channel(frame: dict[str, Any]) -> tuple[str, str, str]:
-    """The channel's kind, the market, and the channel's name. Raises FrameError."""
-    kind, market_id = frame.get("channel"), frame.get("marketId")
-    if not isinstance(kind, str) or kind not in CHANNELS:
-        raise FrameError("unknown_channel", f"channel must be one of {', '.join(CHANNELS)}")
-    if not isinstance(market_id, str) or not MARKET_ID.fullmatch(market_id):
-        raise FrameError("bad_market_id", "marketId must be 0x and 64 hexadecimal digits")
-    return kind, market_id.lower(), CHANNELS[kind](market_id.lower())
-
-
-@database_sync_to_async
-def read_snapshot(market_id: str, channel: str) -> tuple[int, dict[str, Any]] | None:
-    """The channel's `seq` and the market as they were at one moment; None where there is no such market."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        market = Market.objects.filter(market_id=market_id).first()
-        seq = Channel.objects.filter(name=channel).values_list("seq", flat=True).first() or 0
-    if market is None:
-        raise FrameError("unknown_market", f"there is no market {market_id}")
-    return seq, market_snapshot(market)
+COMMANDS: dict[str, Callable[[FeedConsumer, dict[str, Any]], Awaitable[None]]] = {
+    "subscribe": FeedConsumer._subscribe,
+    "unsubscribe": FeedConsumer._unsubscribe,
+    "list": FeedConsumer._list,
+    "ping": FeedConsumer._ping,
+    "auth": FeedConsumer._auth,
+}

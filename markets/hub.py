@@ -1,36 +1,63 @@
-"""Outbox -> subscribers of one web process. Each committed row is read once and handed to whoever subscribed.
+"""Outbox -> subscribers of one web process. Each committed row is read once, and handed to whoever subscribed.
 
-A wake-up (NOTIFY) makes it prompt; polling underneath makes it sure: a lost wake-up or connection costs a read.
+Wake-ups make it prompt; looking anyway makes it sure: a lost wake-up or connection costs a read.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
+
+from markets.frames import Frame
+from markets.subscribers import QUEUE_SIZE, Subscriber
+from markets.wakeups import RECONNECT_PAUSE, Waker
 
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL = 1.0  # seconds between reads without a wake-up
-RECONNECT_PAUSE = 1.0  # seconds
+READ_TIMEOUT = 10.0  # seconds after which a connection that does not answer is given up
 READ_SIZE = 1000  # rows a query
-QUEUE_SIZE = 500  # messages that a subscriber may lag behind before it is dropped
+BURST = 500  # frames that are handed out before the loop may do something else
+HEARTBEAT = 15  # seconds between two heartbeats of a connection; each second some connections have theirs
+START_TIMEOUT = 5.0  # seconds that a subscription waits for the database
+
+# What the row that was read last is there for: where it is gone, others behind it may be.
+READ = "SELECT id, channel, seq, payload FROM outbox WHERE id >= %s ORDER BY id LIMIT %s"
+NEWEST = "SELECT coalesce(max(id), 0) FROM outbox"
 
 
-class Subscriber:
-    """One connection's side of the hub: a bounded queue of frames. `overflowed` when it could not keep up."""
+class Unavailable(Exception):
+    """The outbox can't be read at the moment."""
 
-    def __init__(self) -> None:
-        self.frames: asyncio.Queue[str] = asyncio.Queue(QUEUE_SIZE)
-        self.overflowed = asyncio.Event()
 
-    def offer(self, frame: str) -> None:
-        """Takes a frame without ever waiting: a slow reader is its own problem."""
-        try:
-            self.frames.put_nowait(frame)
-        except asyncio.QueueFull:
-            self.overflowed.set()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPosition:
+    """How far the tables are: blocks, of which `head_block` is the chain's last one as far as it is known."""
+
+    block_number: int = -1
+    safe_block: int = -1
+    finalized_block: int = -1
+    head_block: int | None = None
+
+    def finality(self) -> Frame:
+        return Frame.of({"type": "finality", "safeBlock": self.safe_block, "finalizedBlock": self.finalized_block})
+
+    def heartbeat(self, seq: int) -> Frame:
+        head = self.head_block
+        return Frame.of(
+            {
+                "type": "heartbeat",
+                "seq": seq,
+                "blockNumber": self.block_number,
+                "headBlock": head,
+                "lagBlocks": None if head is None else max(0, head - self.block_number),
+                "safeBlock": self.safe_block,
+                "finalizedBlock": self.finalized_block,
+            }
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -39,84 +66,201 @@ class Subscription:
 
     channel: str
     subscriber: Subscriber
-    _waiting: list[tuple[int, str]] | None = field(default_factory=list)
+    is_lost: bool = False  # messages were left out: it can't be continued
+    _after: int = 0
+    _waiting: list[Frame] | None = field(default_factory=list)
+    _has_ended: bool = False
 
-    def deliver(self, seq: int, frame: str) -> None:
+    def deliver(self, frame: Frame) -> None:
+        if self._has_ended:
+            return
         if self._waiting is None:
-            self.subscriber.offer(frame)
-        elif len(self._waiting) < QUEUE_SIZE:
-            self._waiting.append((seq, frame))
-        else:
-            self.subscriber.overflowed.set()
-
-    def open(self, after_seq: int) -> None:
-        """From now on messages go out; of those that waited, the ones behind the snapshot's `seq`."""
-        waiting, self._waiting = self._waiting or [], None
-        for seq, frame in waiting:
-            if seq > after_seq:
+            if frame.seq > self._after:
+                self._after = frame.seq
                 self.subscriber.offer(frame)
+        elif len(self._waiting) < QUEUE_SIZE:
+            self._waiting.append(frame)
+        else:
+            self.is_lost = True
+
+    def open(self, after: int) -> None:
+        """From now on messages go out, those behind the `seq` that the subscriber has: also of those that waited."""
+        waiting, self._waiting, self._after = self._waiting or [], None, after
+        for frame in waiting:
+            self.deliver(frame)
+
+    def end(self) -> None:
+        self._has_ended = True
 
 
 class Hub:
-    """Reads the outbox and fans it out. `connect` opens an autocommit connection to the database."""
+    """Reads the outbox and fans it out.
 
-    def __init__(self, connect: Callable[[], Awaitable[psycopg.AsyncConnection]]) -> None:
+    `connect` opens an autocommit connection to the database; `read_position` is the statement that gives the fields of
+    a FeedPosition; each of `wakers` calls what it is given when there may be something new.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[psycopg.AsyncConnection]],
+        read_position: str,
+        wakers: Sequence[Waker] = (),
+    ) -> None:
         self._connect = connect
+        self._read_position = read_position
+        self._wakers = wakers
         self._subscriptions: dict[str, set[Subscription]] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._listening = asyncio.Event()
-        self._last_id = -1
+        self._subscribers: list[set[Subscriber]] = [set() for _ in range(HEARTBEAT)]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._woken = asyncio.Event()
+        self._following = asyncio.Event()
+        self._last_id = -1  # nothing is read yet
+        self.position = FeedPosition()
+
+    # --- who is there ----------------------------------------------------------------------------------------------
+
+    def join(self, subscriber: Subscriber) -> None:
+        """A connection is there; needs a running loop."""
+        self._start()
+        min(self._subscribers, key=len).add(subscriber)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        for some in self._subscribers:
+            some.discard(subscriber)
+
+    @property
+    def connections(self) -> int:
+        return sum(map(len, self._subscribers))
 
     async def subscribe(self, channel: str, subscriber: Subscriber) -> Subscription:
-        """Registers an interest. Everything committed after this returns reaches the subscription."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="outbox hub")
+        """Registers an interest: what is committed after this returns reaches the subscription. Raises Unavailable."""
+        self._start()
         subscription = Subscription(channel, subscriber)
         self._subscriptions.setdefault(channel, set()).add(subscription)
-        await self._listening.wait()
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await self._following.wait()
+        except TimeoutError:
+            self.unsubscribe(subscription)
+            raise Unavailable from None
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Ends an interest."""
-        remaining = self._subscriptions.get(subscription.channel, set())
-        remaining.discard(subscription)
-        if not remaining:
-            self._subscriptions.pop(subscription.channel, None)
+        """Ends an interest: nothing more is delivered."""
+        subscription.end()
+        remaining = self._subscriptions.get(subscription.channel)
+        if remaining is not None:
+            remaining.discard(subscription)
+            if not remaining:
+                del self._subscriptions[subscription.channel]
 
-    async def _run(self) -> None:
+    def broadcast(self, frame: Frame) -> None:
+        """Sends a frame to every connection."""
+        for some in self._subscribers:
+            for subscriber in tuple(some):
+                subscriber.offer(frame)
+
+    # --- following the outbox --------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if not self._tasks:
+            work = [self._follow(), self._beat(), *(wake(self._woken.set) for wake in self._wakers)]
+            self._tasks = [asyncio.ensure_future(each) for each in work]
+
+    async def stop(self) -> None:
+        """Ends all that runs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def _follow(self) -> None:
         while True:
             try:
-                connection = await self._connect()
-                async with connection:
-                    await connection.execute("LISTEN outbox")
-                    if self._last_id < 0:
-                        self._last_id = await self._newest(connection)
-                    self._listening.set()
-                    await self._follow(connection)
+                async with await self._connect() as connection:
+                    while True:
+                        await self._look(connection)
+                        await self._wait()
             except (psycopg.Error, OSError) as error:
                 logger.warning("the outbox can't be read, trying again: %s", type(error).__name__)
-                await asyncio.sleep(RECONNECT_PAUSE)
+            except Exception:
+                logger.exception("the outbox could not be handed out, trying again")
+            await asyncio.sleep(RECONNECT_PAUSE)
 
-    async def _follow(self, connection: psycopg.AsyncConnection) -> None:
-        while True:
-            while await self._read(connection) == READ_SIZE:
-                pass
-            async for _ in connection.notifies(timeout=POLL_INTERVAL, stop_after=1):
-                pass
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_INTERVAL):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    async def _look(self, connection: psycopg.AsyncConnection) -> None:
+        """Hands out what is new. Of finality it tells when everything up to there has been told."""
+        if self._last_id < 0:
+            self.position, self._last_id = await self._place(connection), await self._newest(connection)
+            self._following.set()
+        await self._read_all(connection)
+        position = await self._place(connection)
+        if position == self.position:
+            return
+        await self._read_all(connection)
+        before, self.position = self.position, position
+        if (before.safe_block, before.finalized_block) != (position.safe_block, position.finalized_block):
+            self.broadcast(position.finality())
+
+    async def _place(self, connection: psycopg.AsyncConnection) -> FeedPosition:
+        rows = await self._rows(connection, self._read_position)
+        return FeedPosition(**dict(zip(FeedPosition.__slots__, rows[0], strict=True))) if rows else FeedPosition()
+
+    async def _read_all(self, connection: psycopg.AsyncConnection) -> None:
+        while await self._read(connection) == READ_SIZE:
+            pass
 
     async def _newest(self, connection: psycopg.AsyncConnection) -> int:
-        row = await (await connection.execute("SELECT coalesce(max(id), 0) FROM outbox")).fetchone()
-        return row[0] if row else 0
+        [[newest]] = await self._rows(connection, NEWEST)
+        return newest
+
+    async def _rows(self, connection: psycopg.AsyncConnection, statement: str, *values: int) -> list[Any]:
+        async with asyncio.timeout(READ_TIMEOUT):
+            return await (await connection.execute(statement, values)).fetchall()
 
     async def _read(self, connection: psycopg.AsyncConnection) -> int:
-        """Delivers the rows behind the last one, in commit order, and returns how many there were."""
-        cursor = await connection.execute(
-            "SELECT id, channel, seq, payload FROM outbox WHERE id > %s ORDER BY id LIMIT %s",
-            (self._last_id, READ_SIZE),
-        )
-        rows = await cursor.fetchall()
+        """Hands out the rows behind the last one, in commit order, and returns how many rows there were."""
+        rows = await self._rows(connection, READ, self._last_id, READ_SIZE)
+        if self._last_id > 0 and (not rows or rows[0][0] != self._last_id):
+            # Whatever is new belongs to channels that all subscribers have to read anew.
+            self._last_id = await self._newest(connection)
+            self._lose_all()
+            return 0
+        handed_out = 0
         for row_id, channel, seq, payload in rows:
-            for subscription in tuple(self._subscriptions.get(channel, ())):
-                subscription.deliver(seq, payload)
+            if row_id == self._last_id:
+                continue
+            handed_out = await self._hand_out(Frame(payload, channel=channel, seq=seq), handed_out)
             self._last_id = row_id
         return len(rows)
+
+    async def _hand_out(self, frame: Frame, handed_out: int) -> int:
+        for subscription in tuple(self._subscriptions.get(frame.channel, ())):
+            subscription.deliver(frame)
+            handed_out += 1
+            if handed_out % BURST == 0:
+                await asyncio.sleep(0)
+        return handed_out
+
+    def _lose_all(self) -> None:
+        logger.warning("messages are gone before they were read: every subscription starts anew")
+        for subscriptions in list(self._subscriptions.values()):
+            for subscription in tuple(subscriptions):
+                subscription.is_lost = True
+                subscription.subscriber.lose(subscription.channel)
+
+    async def _beat(self) -> None:
+        while True:
+            for some in self._subscribers:
+                await asyncio.sleep(1)
+                if some and self._following.is_set():
+                    frame = self.position.heartbeat(self._last_id)
+                    for subscriber in tuple(some):
+                        subscriber.offer(frame)

@@ -67,6 +67,7 @@ market_prices = Rows(
     parent=MARKET_ID,
 )
 OF_SEVERAL = "m.market_id = ANY(%(markets)s)"
+markets_by_id = Rows(serializer=serializers.MarketSerializer, source=MARKETS, where=OF_SEVERAL)
 several_markets = Rows(serializer=serializers.MarketSerializer, source="markets m", where=OF_SEVERAL)
 several_prices = Rows(serializer=serializers.MarketPricesSerializer, source=market_prices.source, where=OF_SEVERAL)
 holders = Listing(
@@ -98,6 +99,11 @@ user_positions = Listing(
         Filter(choice("status", serializers.POSITION_STATUSES), "(p.amount > 0) = (%(status)s = 'open')"),
     ),
     orders={"latest": (Key("p.updated_at", "timestamptz", descending=True), Key("p.id", "uuid", descending=True))},
+)
+open_positions = Rows(
+    serializer=serializers.PositionSerializer,
+    source=user_positions.source,
+    where=f"{user_positions.where} AND p.amount > 0",
 )
 user_history = Listing(
     serializer=serializers.HistorySerializer,

@@ -14,8 +14,7 @@ from rest_framework import serializers
 from aurum import sqljson
 from aurum.schema import example_of
 from markets import amm, examples, feeds
-from markets.chaintime import to_seconds
-from markets.models import HistoryEntry, Market, Trade
+from markets.models import HistoryEntry, Trade
 from markets.remembered import remembered
 
 FINALITIES = ("pending", "safe", "final")
@@ -336,17 +335,3 @@ class PortfolioSerializer(serializers.Serializer):
     trades = serializers.IntegerField()
     interval = serializers.CharField()
     series = PortfolioPointSerializer(many=True)
-
-
-def market_snapshot(market: Market) -> dict[str, Any]:
-    """A market's state for a WebSocket subscriber: the fields that its messages change."""
-    return {
-        "marketId": market.market_id,
-        "prices": feeds.wire_prices(market.reserves),
-        "reserves": [str(reserve) for reserve in market.reserves] if market.reserves else None,
-        "volume": str(market.volume),
-        "tradeCount": market.trade_count,
-        "resolved": market.resolved,
-        "payouts": [str(payout) for payout in market.payouts] if market.payouts else None,
-        "timestamp": to_seconds(market.updated_at),
-    }

@@ -1,5 +1,6 @@
 """Events -> market rows. Each function is one event's effect; its keyword arguments are the event's fields."""
 
+from markets.projections.batches import batch_ended
 from markets.projections.definitions import (
     amm_announced,
     condition_prepared,
@@ -8,7 +9,6 @@ from markets.projections.definitions import (
     market_resolved,
 )
 from markets.projections.pools import (
-    batch_ended,
     bought,
     fee_collected,
     funding_added,

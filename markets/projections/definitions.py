@@ -1,5 +1,8 @@
 """Conditions, markets and AMMs: what the other events are about."""
 
+from functools import partial
+
+from markets import feeds
 from markets.book import ApplyError, Book, LogPosition
 from markets.chaintime import clamped
 from markets.identity import row_id
@@ -54,7 +57,7 @@ def condition_resolved(
     condition.payout_numerators = list(payout_numerators)
     condition.resolved_at, condition.resolved_block = at.timestamp, at.block_number
     for market in book.markets_of_condition(condition_id):
-        _resolve(book, market, condition)
+        _resolve(book, at, market, condition)
 
 
 def market_created(
@@ -93,6 +96,7 @@ def market_created(
     )
     book.add(market)
     book.index_market(market)
+    book.publish(feeds.MARKETS_CHANNEL, lambda: feeds.market_created(market), at)
     position_ids = book.position_ids(collateral_token, condition_id, outcome_count)
     for outcome, position_id in enumerate(position_ids):
         book.add(
@@ -104,7 +108,7 @@ def market_created(
             )
         )
     if condition is not None and condition.payout_numerators is not None:
-        _resolve(book, market, condition)
+        _resolve(book, at, market, condition)
     book.claims = [
         f"market:{market_id}",
         f"condition:{condition_id}",
@@ -145,9 +149,13 @@ def amm_announced(book: Book, at: LogPosition, market_id: str, amm: str, initial
         market.amm_address, market.fee, market.updated_at = amm, fee, at.timestamp
 
 
-def _resolve(book: Book, market: Market, condition: Condition) -> None:
+def _resolve(book: Book, at: LogPosition, market: Market, condition: Condition) -> None:
     book.change(market)
     market.resolved = True
     market.payouts = condition.payout_numerators
     market.resolved_at, market.resolved_block = condition.resolved_at, condition.resolved_block
     market.updated_at = max(market.updated_at, condition.resolved_at or market.updated_at)
+    of_market = partial(feeds.market_resolved, market, "market", at.timestamp)
+    book.publish(feeds.market_channel(market.market_id), of_market, at)
+    of_all = partial(feeds.market_resolved, market, feeds.MARKETS_CHANNEL, at.timestamp)
+    book.publish(feeds.MARKETS_CHANNEL, of_all, at)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from markets import feeds, pnl
-from markets.amm import liquidity
 from markets.book import SHARES, ApplyError, Book, Key, LogPosition, Released
 from markets.identity import event_row_id, row_id
 from markets.projections.arrivals import find_what_is_left, pay_for
@@ -311,12 +310,6 @@ def _remember_gift(book: Book, key: Key, receiver: str, released: Released) -> N
         realized_pnl=-gone.cost - lost,
         cost_change=-gone.cost,
     )
-
-
-def batch_ended(book: Book) -> None:
-    """Works out what is only asked for as it is at the end."""
-    for market in book.changed(Market):
-        market.liquidity = liquidity(market.reserves) if market.reserves else 0
 
 
 def record_price(book: Book, at: LogPosition, amm: Amm, part: int = 0) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 from web3 import Web3
 
+from indexer import ledger
 from indexer.devchain.actions import Actions, Call
 from indexer.devchain.actions import Market as ChainMarket
 from indexer.devchain.bots import Bots
 from indexer.devchain.deploy import Deployment, artifact
 from indexer.models import IndexedEvent, IndexerStatus, UndoImage
 from indexer.reorg import BelowFinality
-from markets.models import Amm, Checkpoint, Market, OutboxMessage, Trade
+from markets.models import Amm, Channel, Checkpoint, Market, OutboxMessage, Trade
 from tests.indexing import assert_equals_fresh_sync, runner, sync
 from tests.snapshots import database
 from tests.truth import Truth
@@ -197,13 +198,20 @@ def test_the_same_transaction_in_another_block(settled: Actions) -> None:
     messages = [
         (message.seq, json.loads(message.payload), message.block_number)
         for message in OutboxMessage.objects.filter(channel=f"market:{first.market_id}").order_by("seq")
-    ][-3:]
-    assert [(payload["type"], payload["id"], block) for _, payload, block in messages] == [
+    ][-6:]
+    fork = messages[3][2]
+    assert fork < first.block_number
+    assert [(payload["type"], payload.get("id"), block) for _, payload, block in messages] == [
         ("trade", str(first.id), first.block_number),
+        ("market_update", None, first.block_number),
         ("trade_reverted", str(first.id), first.block_number),
+        ("market_update", None, fork),
         ("trade", str(second.id), second.block_number),
+        ("market_update", None, second.block_number),
     ]
-    assert [seq for seq, _, _ in messages] == list(range(messages[0][0], messages[0][0] + 3))
+    assert [seq for seq, _, _ in messages] == list(range(messages[0][0], messages[0][0] + 6))
+    told, corrected = messages[1][1], messages[3][1]
+    assert (corrected["corrected"], corrected["tradeCount"]) == (True, told["tradeCount"] - 1)
     assert_equals_fresh_sync(settled.deployment)
 
 
@@ -243,3 +251,29 @@ def test_images_are_kept_no_longer_than_they_can_be_needed(settled: Actions) -> 
     sync(settled.deployment)
     assert not UndoImage.objects.exists()
     assert IndexedEvent.objects.exists()
+
+
+def test_what_is_too_old_to_be_news_breaks_the_feed_off(settled: Actions, monkeypatch: pytest.MonkeyPatch) -> None:
+    bots = Bots(settled, seed=1)
+    bots.adopt_markets()
+
+    def trade() -> dict[str, int]:
+        settled.buy(bots.lives[0].market, 0, 1_000, sender=settled.accounts[1])
+        sync(settled.deployment)
+        return dict(Channel.objects.values_list("name", "seq"))
+
+    told = trade()
+    monkeypatch.setattr(ledger, "NEWS_BLOCKS", -1_000)
+    # Every channel has a gap, once, and nothing that could fill it.
+    broken = {name: seq + 1 for name, seq in told.items()}
+    assert trade() == broken
+    assert trade() == broken
+    assert not OutboxMessage.objects.exists()
+    monkeypatch.undo()
+    market = f"market:{Market.objects.get().market_id}"
+    assert trade()[market] == broken[market] + 2
+    assert list(OutboxMessage.objects.filter(channel=market).order_by("seq").values_list("seq", flat=True)) == [
+        broken[market] + 1,
+        broken[market] + 2,
+    ]
+    assert Market.objects.get().trade_count == 5

@@ -13,9 +13,12 @@ from aurum.child import Child
 from aurum.front import FrontProtocol
 from aurum.metrics import WEB, ChildCollector, count_queries, exporting
 from aurum.ports import free_or_exit, free_port
+from aurum.server import Server
+from aurum.socket_protocol import SocketProtocol
 
 MAX_FRAME = 16 * 1024  # bytes of a WebSocket message
 GRACE = 10  # seconds for requests in flight after SIGTERM
+PING_INTERVAL = 7  # seconds; who stops reading is to be gone within 15
 
 
 class Command(BaseCommand):
@@ -52,7 +55,7 @@ def serve() -> None:
     """Until a signal ends it."""
     from aurum import asgi  # which opens what the indexer's process must not inherit
 
-    uvicorn.run(
+    config = uvicorn.Config(
         asgi.application,
         http=type("Protocol", (FrontProtocol,), {"cache": asgi.answers, "tally": asgi.tally}),
         host=settings.HOST,
@@ -62,13 +65,17 @@ def serve() -> None:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        ws="websockets-sansio",
+        ws=SocketProtocol,
         ws_max_size=MAX_FRAME,
+        # Who does not read any more does not answer either, and is gone in twice this time.
+        ws_ping_interval=PING_INTERVAL,
+        ws_ping_timeout=PING_INTERVAL,
         # Doubles CPU and memory of a connection.
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=GRACE,
         backlog=4096,
     )
+    Server(config, asgi.hub).run()
 
 
 def handle_signals(handler: Any) -> None:
