@@ -6,12 +6,14 @@ from django.views.generic import RedirectView
 
 from aurum.attempts import limited
 from aurum.documents import AsyncApiView, OpenApiView, PageView
+from aurum.live import LiveView
 from aurum.status import IndexerStatusView, StatusView
 
 admin.site.site_url = "/api/docs"
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs")),
+    path("live", LiveView.as_view()),
     path("admin/login/", limited("admin login", "PASSWORD_LIMIT")(admin.site.login)),
     path("admin/", admin.site.urls),
     path("api/", include("markets.urls")),

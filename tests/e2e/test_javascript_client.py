@@ -21,7 +21,7 @@ from markets import outbox
 from markets.models import Channel, OutboxMessage
 from tests import contract
 from tests.e2e.test_clients import CLIENTS, PATIENCE, node
-from tests.processes import PROJECT, index_once, manage, output_of, wait_until_it_answers
+from tests.processes import PROJECT, index_once, manage, output_of, running, wait_until_it_answers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CLIENT = PROJECT / "docs" / "client" / "aurum-socket.js"
@@ -64,8 +64,6 @@ class Following:
         for line in self.process.stdout:
             heard = json.loads(line)
             self.lines[heard["kind"]].append(heard["value"])
-            if heard["kind"] == "message":
-                contract.check(json.dumps(heard["value"]))
 
     def wait_for(self, what: str, wanted: Any) -> None:
         for _ in range(PATIENCE * 20):
@@ -86,6 +84,8 @@ class Following:
         finally:
             self.process.kill()
             self.reader.join()
+        for message in self.lines["message"]:
+            contract.check(json.dumps(message))
 
 
 @contextmanager
