@@ -62,16 +62,33 @@ class MarketCard {
       this.lines[outcome] = [...this.lines[outcome], value].slice(-POINTS);
       if (before !== undefined && before !== value) flash(row, value > before ? "up" : "down");
     });
-    const [first] = this.lines;
-    const start = POINTS - first.length;
-    this.line.setAttribute("points", first.map((value, index) => `${start + index},${100 - value * 100}`).join(" "));
+    this.drawLine();
+  }
+
+  /** The first outcome's last prices, drawn large: a span of at least a tenth. */
+  drawLine() {
+    const [prices] = this.lines;
+    const [low, high] = [Math.min(...prices), Math.max(...prices)];
+    const span = Math.max(0.1, high - low);
+    const bottom = (low + high - span) / 2;
+    const start = POINTS - prices.length;
+    const points = prices.map((price, index) => `${start + index},${95 - ((price - bottom) / span) * 90}`);
+    this.line.setAttribute("points", points.join(" "));
   }
 
   showState({ volume, tradeCount, traders, resolved, payouts }) {
-    const facts = [`${amount(volume, this.decimals)} ${this.symbol} traded`, plural(tradeCount, "trade"), plural(traders, "trader")];
-    if (resolved) facts.unshift(`resolved ${payouts.join(" : ")}`);
+    const facts = [`${amount(volume, this.decimals)} ${this.symbol} in ${plural(tradeCount, "trade")}`, plural(traders, "trader")];
+    if (resolved) facts.unshift(this.resolution(payouts));
     this.facts.textContent = facts.join(" · ");
     this.element.classList.toggle("resolved", resolved);
+  }
+
+  /** Which outcomes pay what share. */
+  resolution(payouts) {
+    const total = payouts.reduce((sum, payout) => sum + Number(payout), 0);
+    const shares = payouts.map((payout, outcome) => [this.outcomes[outcome], Number(payout) / total]);
+    const paid = shares.filter(([, share]) => share > 0);
+    return paid.length === 1 ? `${paid[0][0]} won` : paid.map(([name, share]) => `${name} ${Math.round(share * 100)}%`).join(", ");
   }
 }
 
