@@ -21,6 +21,8 @@ from markets.frames import Frame
 from markets.models import OutboxMessage
 from markets.subscribers import Subscriber
 
+# The type of messages that a test puts into the outbox itself. The server says none.
+MADE_UP = "said"
 breaches: list[str] = []  # gathered, as what a task raises is seen by nobody
 
 
@@ -65,6 +67,8 @@ def _closed(schema: Any) -> Any:
 def check(text: str | bytes) -> None:
     """Notes a breach where no message of the document is like this one."""
     message = json.loads(text)
+    if message.get("type") == MADE_UP:
+        return
     candidates = spoken().get(message.get("type"), {})
     if any(validator.is_valid(message) for validator in candidates.values()):
         return
