@@ -1,5 +1,6 @@
 """Every row of ours, to compare one way of indexing a chain with another."""
 
+import json
 from typing import Any
 
 from django.apps import apps
@@ -34,6 +35,20 @@ def database(*, without: set[str] | None = None) -> dict[str, list[dict[str, Any
             kept = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
             tables[table] = sorted(kept, key=repr)
     return tables
+
+
+def told_of_events() -> list[dict[str, Any]]:
+    """What subscribers were told of each event. How often they were told states depends on the batches, and with it on
+    some channels the `seq`.
+    """
+    messages = [
+        json.loads(payload) for payload in OutboxMessage.objects.order_by("id").values_list("payload", flat=True)
+    ]
+    return [
+        {name: value for name, value in message.items() if name != "seq"}
+        for message in messages
+        if "transactionHash" in message
+    ]
 
 
 def assert_messages_are_complete() -> None:
