@@ -10,9 +10,10 @@ from accounts import tokens
 from accounts.models import WatchedMarket
 from markets.consumers import Identity, Refused
 from markets.feeds import market_channel
+from markets.messages import A_MARKET
 from markets.models import Market
 from markets.protocol import Form
-from markets.snapshots import Kind, read_markets
+from markets.snapshots import MARKET_PUSHES, Kind, read_markets
 
 
 def authenticate(token: str) -> Identity:
@@ -32,4 +33,12 @@ def watched(user: Any) -> Sequence[str]:
     return [str(market_id) for market_id in on_list if market_id in indexed]
 
 
-WATCHLIST = Kind(form=Form(resumes_by_key=True), channel=market_channel, read=read_markets, keys_of=watched)
+WATCHLIST = Kind(
+    form=Form(resumes_by_key=True),
+    channel=market_channel,
+    read=read_markets,
+    summary="What `market` says, of each market on the signed-in user's watchlist.",
+    pushes=MARKET_PUSHES,
+    snapshot=A_MARKET,
+    keys_of=watched,
+)

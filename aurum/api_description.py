@@ -27,6 +27,9 @@ requests are left, by user or client address. Beyond that it is 429, with `Retry
 
 **Signing in** is with Ethereum (EIP-4361): a nonce, a signed message, then `Authorization: Bearer …`. It is needed
 for what is a user's own, and never for reading the chain's data.
+
+**News** come over the WebSocket at `/ws`, as they are indexed: [/api/asyncapi](/api/asyncapi) describes it (AsyncAPI
+3.0), [/live](/live) shows it at work.
 """.strip()
 
 TAGS = [

@@ -14,8 +14,9 @@ from django.conf import settings  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 import aurum.urls  # noqa: E402, F401 (the first request is not to wait for it)
-from accounts.channel import WATCHLIST, authenticate  # noqa: E402
+from accounts.channel import authenticate  # noqa: E402
 from aurum.answer_cache import AnswerCache  # noqa: E402
+from aurum.channels import CHANNELS  # noqa: E402
 from aurum.connections import ConnectionLimit  # noqa: E402
 from aurum.database import connect_async, open_read_pool  # noqa: E402
 from aurum.front import Front  # noqa: E402
@@ -27,11 +28,8 @@ from markets.consumers import FeedConsumer  # noqa: E402
 from markets.direct_reads import DirectReads  # noqa: E402
 from markets.hub import Hub  # noqa: E402
 from markets.pages import ETAG_NOW  # noqa: E402
-from markets.snapshots import KINDS  # noqa: E402
 from markets.wakeups import by_notify, by_redis  # noqa: E402
-from oracle import channel as oracle  # noqa: E402
 
-kinds = {**KINDS, "oracle": oracle.KIND, "watchlist": WATCHLIST}
 wakers = [by_notify(connect_async), *([by_redis(settings.REDIS_URL)] if settings.REDIS_URL else [])]
 hub = Hub(connect_async, FEED_POSITION, wakers)
 answers = AnswerCache(connect_async, ETAG_NOW)
@@ -44,7 +42,7 @@ application = ProtocolTypeRouter(
             ConnectionLimit(
                 URLRouter(
                     [
-                        path("ws", FeedConsumer.as_asgi(hub=hub, kinds=kinds, authenticate=authenticate)),
+                        path("ws", FeedConsumer.as_asgi(hub=hub, kinds=CHANNELS, authenticate=authenticate)),
                         re_path("", WebsocketDenier.as_asgi()),
                     ]
                 )

@@ -209,6 +209,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 STATIC_URL = "/static/"
+# The client that we give away is the one that our own page uses.
+STATICFILES_DIRS = [("live", BASE_DIR / "docs" / "client")]
 # A laptop serves the applications' own files; production serves what `collectstatic` gathered.
 STATIC_ROOT = None if DEVELOPMENT else BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEVELOPMENT

@@ -5,13 +5,15 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from aurum.attempts import limited
-from aurum.documents import DocumentView, PageView
+from aurum.documents import AsyncApiView, OpenApiView, PageView
+from aurum.live import LiveView
 from aurum.status import IndexerStatusView, StatusView
 
 admin.site.site_url = "/api/docs"
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs")),
+    path("live", LiveView.as_view()),
     path("admin/login/", limited("admin login", "PASSWORD_LIMIT")(admin.site.login)),
     path("admin/", admin.site.urls),
     path("api/", include("markets.urls")),
@@ -19,7 +21,8 @@ urlpatterns = [
     path("api/", include("accounts.urls")),
     path("api/status", StatusView.as_view()),
     path("api/indexer/status", IndexerStatusView.as_view()),
-    path("api/schema", DocumentView.as_view(), name="schema"),
+    path("api/schema", OpenApiView.as_view(), name="schema"),
+    path("api/asyncapi", AsyncApiView.as_view()),
     path("api/docs", PageView.as_view(url_name="schema")),
 ]
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from aurum.parameters import HEX
-from markets import feeds, listings
+from markets import feeds, listings, messages
+from markets.messages import MessageType, Snapshot
 from markets.models import Channel, Checkpoint, OutboxMessage
 from markets.pages import HEAD, Rows, one_snapshot
 from markets.protocol import Form, FrameError
@@ -27,6 +28,7 @@ Read = Callable[[Sequence[str]], Mapping[str, str]]
 class Kind:
     """A kind of channels: how frames name one (`form`), which channel of the outbox that is, and its state.
 
+    `summary`, `pushes`, `snapshot` and `snapshot_of_all` (without a key, where that is optional) say what clients get.
     `unknown` is the error where there is no state. A private kind's keys are not the client's to choose: `keys_of`
     gives those of a user, by the primary key.
     """
@@ -34,6 +36,10 @@ class Kind:
     form: Form
     channel: Callable[[str], str]
     read: Read
+    summary: str
+    pushes: Sequence[MessageType]
+    snapshot: Snapshot
+    snapshot_of_all: Snapshot | None = None
     unknown: str = "bad_frame"
     keys_of: Callable[[Any], Sequence[str]] | None = None
 
@@ -140,11 +146,46 @@ def read_all_markets(keys: Sequence[str]) -> Mapping[str, str]:
 
 
 OF_MARKET = Form(key="marketId", keys="marketIds", pattern=HEX[32], error="bad_market_id")
+MARKET_PUSHES = (
+    *(messages.TRADE, messages.TRADE_REVERTED),
+    *(messages.MARKET_UPDATE, messages.MARKET_RESOLVED, messages.MARKET_REVERTED),
+)
 KINDS: dict[str, Kind] = {
-    "market": Kind(form=OF_MARKET, channel=feeds.market_channel, read=read_markets, unknown="unknown_market"),
-    "prices": Kind(form=OF_MARKET, channel=feeds.prices_channel, read=read_prices, unknown="unknown_market"),
-    "markets": Kind(form=Form(), channel=lambda key: feeds.MARKETS_CHANNEL, read=read_all_markets),
+    "market": Kind(
+        form=OF_MARKET,
+        channel=feeds.market_channel,
+        read=read_markets,
+        summary="Trades and state of a market.",
+        pushes=MARKET_PUSHES,
+        snapshot=messages.A_MARKET,
+        unknown="unknown_market",
+    ),
+    "prices": Kind(
+        form=OF_MARKET,
+        channel=feeds.prices_channel,
+        read=read_prices,
+        summary="Prices of a market.",
+        pushes=(messages.PRICE_UPDATE,),
+        snapshot=messages.PRICES_NOW,
+        unknown="unknown_market",
+    ),
+    "markets": Kind(
+        form=Form(),
+        channel=lambda key: feeds.MARKETS_CHANNEL,
+        read=read_all_markets,
+        summary="Which markets there are, and which are resolved.",
+        pushes=(
+            *(messages.MARKET_CREATED, messages.MARKET_UPDATE),
+            *(messages.MARKET_RESOLVED, messages.MARKET_REVERTED),
+        ),
+        snapshot=messages.MARKET_COUNTS,
+    ),
     "user": Kind(
-        form=Form(key="address", pattern=HEX[20], error="bad_address"), channel=feeds.user_channel, read=read_user
+        form=Form(key="address", pattern=HEX[20], error="bad_address"),
+        channel=feeds.user_channel,
+        read=read_user,
+        summary="What an address holds. Public, as in REST.",
+        pushes=(messages.POSITION_UPDATE,),
+        snapshot=messages.POSITIONS,
     ),
 }

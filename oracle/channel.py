@@ -9,6 +9,7 @@ from aurum.parameters import HEX
 from markets.models import Checkpoint
 from markets.protocol import Form
 from markets.snapshots import Kind
+from oracle import messages
 from oracle.feeds import ORACLE_CHANNEL, question_channel
 from oracle.models import Question, QuestionEvent
 from oracle.serializers import QuestionSerializer, markets_of
@@ -29,5 +30,9 @@ KIND = Kind(
     form=Form(key="questionId", pattern=HEX[32], error="bad_question_id", is_optional=True),
     channel=lambda key: question_channel(key) if key else ORACLE_CHANNEL,
     read=read_questions,
+    summary="Where questions stand: of one, or of all.",
+    pushes=(messages.ORACLE_UPDATE, messages.ORACLE_REVERTED),
+    snapshot=messages.A_QUESTION,
+    snapshot_of_all=messages.QUESTION_COUNT,
     unknown="unknown_question",
 )

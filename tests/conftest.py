@@ -8,6 +8,24 @@ from web3 import Web3
 from indexer.devchain.actions import Actions
 from indexer.devchain.deploy import Deployment, deploy
 from indexer.devchain.node import Anvil
+from tests import contract
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard() -> Iterator[None]:
+    """All that the server says on `/ws` in any test is as its document has it; `as_documented` says where it is not."""
+    with contract.listening():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def as_documented(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    marker = request.node.get_closest_marker("django_db")
+    if marker is not None and marker.kwargs.get("transaction"):
+        contract.check_outbox()  # other processes have filled it
+    said, contract.breaches[:] = contract.breaches[:], []
+    assert not said, "\n".join(said[:3])
 
 
 @pytest.fixture

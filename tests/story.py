@@ -201,7 +201,7 @@ class Story:
 
     def store(self) -> Checkpoint:
         """Writes what has happened, and the blocks in which it has."""
-        batch_ended(self.book)
+        batch_ended(self.book, LogPosition(self.block, hex_id("block", self.block), self.time(), "", 0, ""))
         self.book.write(WRITE_ORDER)
         blocks = range(1, self.block + 1)
         IndexedBlock.objects.bulk_create(

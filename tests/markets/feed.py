@@ -11,6 +11,7 @@ from django.db import transaction
 from markets import outbox
 from markets.identity import row_id
 from markets.models import Channel, Checkpoint, OutboxMessage
+from tests.contract import MADE_UP
 
 BLOCK = 1_000_000
 
@@ -30,7 +31,7 @@ def say_within(channel: str, count: int = 1, *, wakes: bool = True, **fields: An
     said = []
     for _ in range(count):
         row.seq += 1
-        said.append({"type": "said", "channel": kind, **named, "seq": row.seq, **fields})
+        said.append({"type": MADE_UP, "channel": kind, **named, "seq": row.seq, **fields})
     OutboxMessage.objects.bulk_create(
         OutboxMessage(channel=channel, seq=message["seq"], payload=json.dumps(message), block_number=BLOCK)
         for message in said

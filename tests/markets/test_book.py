@@ -15,6 +15,7 @@ from markets.identity import row_id
 from markets.pnl import Gone
 from markets.rows import Channel, Market, MarketTrader, Message, PricePoint
 from tests.batches import taken_back
+from tests.contract import MADE_UP
 
 pytestmark = pytest.mark.django_db
 
@@ -58,7 +59,7 @@ def change_list(book: Book, number: int) -> None:
 
 
 def publish(book: Book, number: int) -> None:
-    book.publish(f"channel:{number}", lambda: {"number": number}, AT)
+    book.publish(f"channel:{number}", lambda: {"type": MADE_UP, "number": number}, AT)
 
 
 def scribble(book: Book, number: int) -> None:

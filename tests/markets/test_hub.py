@@ -184,9 +184,9 @@ async def test_redis_wakes_and_may_go_and_come_back(
 
 async def test_what_was_deleted_before_it_was_read_is_lost(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "POLL_INTERVAL", 3600.0)
+    await in_thread(partial(say, "market:a", 3))  # before the hub looks for the first time
     hub = make_hub()
     listener = Listener(hub)
-    await in_thread(partial(say, "market:a", 3))
     await listener.listen("market:a", after=3)
     await listener.listen("market:b")
 

@@ -1,0 +1,98 @@
+// Looks at our pages in Chromium. Prints a line of JSON for each thing seen; a line on stdin lets it go on.
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const [executablePath, scene, base, marketId] = process.argv.slice(2);
+const PATIENCE = 60_000; // ms for what takes a moment, on a machine that is busy with other tests
+const say = (value) => console.log(JSON.stringify(value));
+const lines = createInterface({ input: process.stdin });
+const browser = await chromium.launch({
+  executablePath,
+  args: [
+    ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+    ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  ],
+});
+const page = await browser.newPage();
+page.setDefaultTimeout(PATIENCE);
+const complaints = [];
+const elsewhere = [];
+page.on("pageerror", (error) => complaints.push(String(error)));
+page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+page.on("request", (request) => {
+  const url = new URL(request.url());
+  if (url.protocol !== "data:" && url.host !== new URL(base).host) elsewhere.push(request.url());
+});
+
+const scenes = {
+  /** Prices of a market on /live, before and after a trade. */
+  async live() {
+    await page.goto(`${base}/live`);
+    const card = page.locator(`[data-market="${marketId}"]`);
+    const prices = card.locator(".price");
+    await prices.first().waitFor();
+    const before = await prices.allTextContents();
+    say({ state: await page.locator("#state").textContent(), title: await card.locator("h3").textContent(), before });
+    await once(lines, "line");
+    await page.waitForFunction(
+      ([id, shown]) => document.querySelector(`[data-market="${id}"] .price`).textContent !== shown,
+      [marketId, before[0]],
+    );
+    const trade = page.locator("#trades > li").first();
+    await trade.waitFor();
+    say({
+      after: await prices.allTextContents(),
+      trades: await page.locator("#trades > li").count(),
+      trade: await trade.locator("span").allTextContents(),
+      block: await page.locator("#block").textContent(),
+      gaps: await page.locator("#gaps").textContent(),
+    });
+  },
+
+  /** The endpoints that /api/docs lists. */
+  async docs() {
+    await page.goto(`${base}/api/docs`);
+    await page.locator(".opblock").first().waitFor();
+    const operations = await page.locator(".opblock").evaluateAll((blocks) =>
+      blocks.map((block) => [
+        block.querySelector(".opblock-summary-method").textContent.toLowerCase(),
+        block.querySelector(".opblock-summary-path").dataset.path,
+      ]),
+    );
+    say({ operations, title: await page.locator(".info .title").textContent() });
+  },
+
+  /** The seed's snippet, on a page of ours. */
+  async seed() {
+    await page.goto(`${base}/live`);
+    await page.exposeFunction("heard", (message) => say(message));
+    await page.evaluate(
+      ([host, marketId]) => {
+        const ws = new WebSocket(`ws://${host}/ws`);
+        ws.onopen = () => {
+          // Subscribe to market updates
+          ws.send(JSON.stringify({
+            type: 'subscribe',
+            channel: 'market',
+            marketId
+          }));
+          // Subscribe to price updates
+          ws.send(JSON.stringify({
+            type: 'subscribe',
+            channel: 'prices',
+            marketId
+          }));
+        };
+        ws.onmessage = (event) => window.heard(JSON.parse(event.data));
+      },
+      [new URL(base).host, marketId],
+    );
+    await once(lines, "line");
+  },
+};
+
+await scenes[scene]();
+say({ complaints, elsewhere });
+await browser.close();
+process.exit();
