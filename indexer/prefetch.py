@@ -3,7 +3,7 @@
 Nothing depends on this being complete: what is missing here costs a query later.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ class Wanted:
     pools: dict[str, str] = field(default_factory=dict)
 
 
-def prefetch(book: Book, entries: Iterable[Entry]) -> None:
+def prefetch(book: Book, entries: Sequence[Entry]) -> None:
     """Loads what the projections of these events read, in one query a table."""
     wanted = Wanted()
     for entry in entries:
@@ -58,6 +58,8 @@ def prefetch(book: Book, entries: Iterable[Entry]) -> None:
     book.load(Question, [row_id("question", question_id) for question_id in wanted.questions])
     _load_holdings(book, wanted)
     _load_of_pools(book, wanted)
+    if entries and book.publishes(entries[-1].at.block_number):
+        _load_channels(book, wanted)
 
 
 def moves(event: events.ChainEvent) -> Iterator[tuple[int, int]]:
@@ -113,8 +115,14 @@ def _load_of_pools(book: Book, wanted: Wanted) -> None:
         [row_id("market_trader", pools[amm], trader) for amm, trader in wanted.traders if amm in pools],
     )
     book.load(LiquidityShare, [row_id("liquidity_share", amm, holder) for amm, holder in wanted.shareholders])
-    channels = (feeds.market_channel, feeds.prices_channel)
-    book.load(Channel, [row_id("channel", of(market_id)) for market_id in set(pools.values()) for of in channels])
+
+
+def _load_channels(book: Book, wanted: Wanted) -> None:
+    """Those of what the events change; what a market was resolved by, or created, is rare."""
+    pools, users = set(wanted.pools.values()), set[str]().union(*wanted.holders.values())
+    names = [of(market_id) for market_id in pools for of in (feeds.market_channel, feeds.prices_channel)]
+    names += [feeds.user_channel(address) for address in users if address not in book.amms]
+    book.load(Channel, [row_id("channel", name) for name in names])
 
 
 # --- what an event names ----------------------------------------------------------------------------------------------

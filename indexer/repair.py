@@ -152,8 +152,9 @@ class Repairer:
             BlockRow.table.insert([block_row(header) for header in headers])
             checkpoint.event_count = IndexedEvent.objects.count()
             checkpoint.save(update_fields=["event_count"])
-            # What is found now was never told, and what is removed was.
-            outbox.break_off()
+            if differences:
+                # What is found now was never told, and what is removed was.
+                outbox.break_off()
             self._ledger.replay()
             outbox.wake()
 

@@ -41,6 +41,7 @@ PASSING = (
     Deposed,
 )
 LONGEST_PAUSE = 30.0  # seconds between attempts
+PRUNE_INTERVAL = 60.0  # seconds between two looks for messages that are too old
 REORG_PAUSE = 0.2  # seconds between two looks at a branch that differs
 
 
@@ -102,6 +103,7 @@ class Runner:
     _ahead: ReadAhead = field(init=False)
     _learner: PositionIdLearner = field(init=False)
     _sums: Sums = field(default_factory=Sums)
+    _pruned_at: float = float("-inf")
 
     def __post_init__(self) -> None:
         self._heartbeat = Heartbeat(self.counters, self.rpc.health)
@@ -180,6 +182,7 @@ class Runner:
                 checkpoint = Checkpoint.objects.get()
             self.progress.report(checkpoint.block_number + 1 - first, target + 1 - first, checkpoint.event_count)
         self.progress.finish()
+        self._prune()
         # Before the first block nothing but the look at the genesis ties the node to the database.
         self._reached = checkpoint if checkpoint.block_hash else None
         return self.to_block is not None and checkpoint.block_number >= self.to_block
@@ -375,6 +378,12 @@ class Runner:
         finally:
             if self.leadership.held:
                 self._flush()
+
+    def _prune(self) -> None:
+        """Behind what there was to do, and not with each block."""
+        if monotonic() - self._pruned_at >= PRUNE_INTERVAL:
+            self._pruned_at = monotonic()
+            outbox.prune()
 
     def _flush(self) -> None:
         try:

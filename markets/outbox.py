@@ -34,12 +34,13 @@ def wake() -> None:
 
 
 def prune() -> None:
-    """Deletes messages that are too old, or too many."""
+    """Deletes messages that are too old, or too many; at most ten slices, so that the indexer goes on."""
     values = {"slice": SLICE, "hours": KEPT_HOURS, "count": KEPT_COUNT}
     with connection.cursor() as cursor:
-        cursor.execute(PRUNE, values)
-        while cursor.rowcount == SLICE:
+        for _ in range(10):
             cursor.execute(PRUNE, values)
+            if cursor.rowcount < SLICE:
+                return
 
 
 def break_off() -> None:

@@ -27,9 +27,9 @@ def database_url() -> str:
     return f"postgresql:///{parameters['dbname']}?{urlencode(query)}"
 
 
-def environment(deployment: Deployment, **more: str) -> dict[str, str]:
-    """The environment of a process that works on the test's database and this chain."""
-    fragment = dict(line.split("=", 1) for line in deployment.to_env().splitlines())
+def environment(deployment: Deployment | None, **more: str) -> dict[str, str]:
+    """The environment of a process that works on the test's database, and on this chain if it needs one."""
+    fragment = dict(line.split("=", 1) for line in deployment.to_env().splitlines()) if deployment else {}
     ours: Mapping[str, str] = {
         "AURUM_ENV_FILES": "",
         "DATABASE_URL": database_url(),
@@ -40,7 +40,7 @@ def environment(deployment: Deployment, **more: str) -> dict[str, str]:
     return {**os.environ, **fragment, **ours, **more}
 
 
-def manage(*arguments: str, deployment: Deployment, **more: str) -> subprocess.Popen[str]:
+def manage(*arguments: str, deployment: Deployment | None, **more: str) -> subprocess.Popen[str]:
     """Starts `manage.py` with these arguments; its output is readable."""
     return subprocess.Popen(
         [sys.executable, str(PROJECT / "manage.py"), *arguments],
