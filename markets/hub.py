@@ -5,6 +5,7 @@ Wake-ups make it prompt; looking anyway makes it sure: a lost wake-up or connect
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ READ_SIZE = 1000  # rows a query
 BURST = 500  # frames that are handed out before the loop may do something else
 HEARTBEAT = 15  # seconds between two heartbeats of a connection; each second some connections have theirs
 START_TIMEOUT = 5.0  # seconds that a subscription waits for the database
+CLOSED = sys.maxsize  # no message has a `seq` above it
 
 # What the row that was read last is there for: where it is gone, others behind it may be.
 READ = "SELECT id, channel, seq, payload FROM outbox WHERE id >= %s ORDER BY id LIMIT %s"
@@ -67,21 +69,18 @@ class Subscription:
     channel: str
     subscriber: Subscriber
     is_lost: bool = False  # messages were left out: it can't be continued
-    _after: int = 0
+    _after: int = CLOSED
     _waiting: list[Frame] | None = field(default_factory=list)
-    _has_ended: bool = False
 
     def deliver(self, frame: Frame) -> None:
-        if self._has_ended:
-            return
-        if self._waiting is None:
-            if frame.seq > self._after:
-                self._after = frame.seq
-                self.subscriber.offer(frame)
-        elif len(self._waiting) < QUEUE_SIZE:
-            self._waiting.append(frame)
-        else:
-            self.is_lost = True
+        if frame.seq > self._after:
+            self._after = frame.seq
+            self.subscriber.offer(frame)
+        elif self._waiting is not None:
+            if len(self._waiting) < QUEUE_SIZE:
+                self._waiting.append(frame)
+            else:
+                self.is_lost = True
 
     def open(self, after: int) -> None:
         """From now on messages go out, those behind the `seq` that the subscriber has: also of those that waited."""
@@ -90,7 +89,7 @@ class Subscription:
             self.deliver(frame)
 
     def end(self) -> None:
-        self._has_ended = True
+        self._after, self._waiting = CLOSED, None
 
 
 class Hub:

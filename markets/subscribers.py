@@ -58,7 +58,7 @@ class Subscriber:
         """Takes a frame: a slow reader is its own problem."""
         if self.is_closed:
             return
-        if not self._waiting and self._wire is not None and self._wire.push(frame.wire):
+        if self._sender is None and self._wire is not None and self._wire.push(frame.wire):
             return
         self._waiting.append(frame)
         if len(self._waiting) > QUEUE_SIZE:
