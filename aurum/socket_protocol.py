@@ -8,8 +8,9 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
+from markets.subscribers import BUFFER
+
 EXTENSION = "aurum.wire"  # where the application finds the connection in its scope
-BUFFER = 64 * 1024  # bytes that may wait for one client to read; above them its messages wait in its queue
 MAX_FRAGMENTS = 64  # of one message, which has 16 KiB: empty ones would take memory without end
 PING_INTERVAL = 7  # seconds, in which an answer must come: who stops reading is to be gone within 15
 PAYLOAD = 4  # bytes of a ping
@@ -17,35 +18,6 @@ PING = bytes((0x89, PAYLOAD))
 PONG = bytes((0x8A, 0x80 | PAYLOAD))  # then come the mask and the payload
 PONG_LENGTH = 2 + 4 + PAYLOAD
 LINGER = 3.0  # seconds that a client has for reading the rest, before the connection is cut
-
-
-class Wire:
-    """What the application writes on (markets/subscribers.py, Wire): small, as each message goes through all of them."""
-
-    __slots__ = ("_protocol", "_transport")
-
-    def __init__(self, protocol: "SocketProtocol") -> None:
-        self._protocol = protocol
-        self._transport: Any = protocol.transport
-
-    def push(self, frame: bytes) -> bool:
-        """Writes an encoded frame; False where too much waits to be sent."""
-        transport = self._transport
-        if transport.is_closing():
-            return True  # nobody waits for it
-        if transport.get_write_buffer_size() > BUFFER:
-            return False
-        transport.write(frame)
-        return True
-
-    async def writable_again(self) -> None:
-        """Returns when the client has read some of what waits."""
-        await asyncio.sleep(0)  # uvloop notices at the end of a turn that its buffer is too full
-        await self._protocol.writable.wait()
-
-    def give_up(self, code: int) -> None:
-        """Closes a connection whose client does not read: what it does not read in time is lost."""
-        self._protocol.give_up(code)
 
 
 class Pulse:
@@ -84,10 +56,18 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         # A compressed connection needs its own encoding of each message.
         if not self.conn.extensions:
             extensions: Any = self.scope["extensions"]
-            extensions[EXTENSION] = Wire(self)
+            extensions[EXTENSION] = self
         await super().run_asgi()
 
+    # --- what the application calls (markets/subscribers.py, Wire) --------------------------------------------------
+
+    async def writable_again(self) -> None:
+        """Returns when the client has read some of what waits."""
+        await asyncio.sleep(0)  # uvloop notices at the end of a turn that its buffer is too full
+        await self.writable.wait()
+
     def give_up(self, code: int) -> None:
+        """Closes a connection whose client does not read: what it does not read in time is lost."""
         if not (self.close_sent or self.transport.is_closing()):
             self.conn.send_close(code)
             self.transport.write(b"".join(self.conn.data_to_send()))

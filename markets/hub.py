@@ -109,6 +109,9 @@ class Hub:
         self._read_position = read_position
         self._wakers = wakers
         self._subscriptions: dict[str, set[Subscription]] = {}
+        self._audiences: dict[
+            str, tuple[Subscription, ...]
+        ] = {}  # of channels that had news since somebody came or went
         self._subscribers: list[set[Subscriber]] = [set() for _ in range(HEARTBEAT)]
         self._tasks: list[asyncio.Task[None]] = []
         self._woken = asyncio.Event()
@@ -136,6 +139,7 @@ class Hub:
         self._start()
         subscription = Subscription(channel, subscriber)
         self._subscriptions.setdefault(channel, set()).add(subscription)
+        self._audiences.pop(channel, None)
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 await self._following.wait()
@@ -147,6 +151,7 @@ class Hub:
     def unsubscribe(self, subscription: Subscription) -> None:
         """Ends an interest: nothing more is delivered."""
         subscription.end()
+        self._audiences.pop(subscription.channel, None)
         remaining = self._subscriptions.get(subscription.channel)
         if remaining is not None:
             remaining.discard(subscription)
@@ -241,12 +246,20 @@ class Hub:
         return len(rows)
 
     async def _hand_out(self, frame: Frame, handed_out: int) -> int:
-        for subscription in tuple(self._subscriptions.get(frame.channel, ())):
+        for subscription in self._audience(frame.channel):
             subscription.deliver(frame)
             handed_out += 1
             if handed_out % BURST == 0:
                 await asyncio.sleep(0)
         return handed_out
+
+    def _audience(self, channel: str) -> Sequence[Subscription]:
+        """Who has subscribed, in a copy: others may come and go while a frame is handed out."""
+        if channel not in self._subscriptions:
+            return ()
+        if channel not in self._audiences:
+            self._audiences[channel] = tuple(self._subscriptions[channel])
+        return self._audiences[channel]
 
     def _lose_all(self) -> None:
         logger.warning("messages are gone before they were read: every subscription starts anew")
