@@ -23,6 +23,7 @@ LIVES = Answered(
     b'{"status": "live"}',
 )
 MAX_HEAD = 64 * 1024  # bytes of a request's line and headers
+HEAD_TIMEOUT = 10.0  # seconds that a client may take to send them
 
 
 class Front:
@@ -116,14 +117,34 @@ class FrontProtocol(HttpToolsProtocol):
     tally: Tally
     _midway = False  # in a request of which more is to come
     _head: int | None = None  # bytes of its head so far, while that is not whole
+    _head_ends: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._has_head()
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._midway, self._head = True, 0
+        if self._head_ends is None:
+            self._await_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._head = None
+        self._has_head()
         super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        self._head_ends = self.loop.call_later(HEAD_TIMEOUT, self.transport.abort)
+
+    def _has_head(self) -> None:
+        if self._head_ends is not None:
+            self._head_ends.cancel()
+            self._head_ends = None
 
     def on_message_complete(self) -> None:
         self._midway = False
@@ -133,6 +154,7 @@ class FrontProtocol(HttpToolsProtocol):
         if data.startswith(b"GET /api/") and (self.cycle is None or self.cycle.response_complete):
             answer = self._kept(data)
             if answer is not None:
+                self._has_head()
                 self._unset_keepalive_if_required()
                 self.transport.write(answer)
                 self.on_response_complete()

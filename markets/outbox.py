@@ -1,8 +1,11 @@
 """The outbox as a whole: waking its readers, dropping old messages, and breaking off what can't be continued."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection, transaction
 
@@ -14,6 +17,9 @@ KEPT_HOURS = 24
 # About a gigabyte; what a busy day has. A chain that is busier keeps less than a day.
 KEPT_COUNT = 1_000_000
 SLICE = 10_000  # messages that one statement deletes: no transaction of the indexer waits for long
+
+_publisher = ThreadPoolExecutor(1, thread_name_prefix="wake")
+_is_due = Event()  # a wake-up that is not on its way yet stands for those behind it
 
 # The newest stays however old it is: a hub that finds what it read last knows that nothing behind it is gone.
 PRUNE = """
@@ -29,8 +35,21 @@ def wake() -> None:
     """Tells the hubs of what a transaction has written, when it commits: by NOTIFY, and by Redis where there is one."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, '')", [WAKE])
+    if settings.REDIS_URL:
+        transaction.on_commit(_publish_soon)
+
+
+def _publish_soon() -> None:
+    """On a thread: whoever has committed does not wait for Redis, which may not answer."""
+    if not _is_due.is_set():
+        _is_due.set()
+        _publisher.submit(_publish)
+
+
+def _publish() -> None:
+    _is_due.clear()
     ours: Any = cache  # cache.py's
-    transaction.on_commit(lambda: ours.publish(WAKE))
+    ours.publish(WAKE)
 
 
 def prune() -> None:

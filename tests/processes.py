@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from time import monotonic
+from typing import Any
 from urllib.parse import urlencode
 
 from django.db import connection
@@ -92,7 +93,7 @@ def serving(deployment: Deployment, *arguments: str, **more: str) -> Iterator[st
         yield f"127.0.0.1:{port}"
 
 
-def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
+def wait_until_it_answers(process: subprocess.Popen[Any], port: int) -> None:
     """Until something listens on the port; bounded."""
     deadline = monotonic() + 60
     while not _answers(port):
@@ -104,3 +105,37 @@ def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class WebServer:
+    """`manage.py serve` on one port, again and again, on the test's database."""
+
+    def __init__(self, **environment: str) -> None:
+        self.port = free_port()
+        self._environment = environment
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        more = {"HOST": "127.0.0.1", "PORT": str(self.port), "LOG_LEVEL": "warn", **self._environment}
+        self._process = manage("serve", deployment=None, **more)
+        wait_until_it_answers(self._process, self.port)
+
+    def tell(self, number: int) -> None:
+        """Sends a signal, behind which `end` waits for the end."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def end(self, number: int) -> None:
+        """Ends it by this signal, which must be exit 0 for SIGTERM."""
+        assert self._process is not None
+        self.tell(number)
+        output = output_of(self._process, seconds=30)
+        code, self._process = self._process.returncode, None
+        assert code == (0 if number == signal.SIGTERM else -number), output
+
+    def kill(self) -> None:
+        """Ends it, if it runs, however it ends."""
+        if self._process is not None:
+            self._process.kill()
+            output_of(self._process, seconds=30)
+            self._process = None

@@ -49,8 +49,6 @@ ws.onmessage = (event) => {
     const { type, marketId, trader, outcome, amount, price } = message;
     heard.trade = { type, marketId, trader, outcome, amount, price };
   }
-  if (heard.price_update && heard.trade) {
-    console.log(JSON.stringify({ rest, heard }));
-    ws.close();
-  }
+  if (heard.price_update && heard.trade) ws.close();
 };
+ws.onclose = () => console.log(JSON.stringify({ rest, heard }));

@@ -8,14 +8,12 @@ import json
 import os
 import random
 import signal
-import subprocess
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from indexer.devchain.node import free_port
 from markets.models import Channel, OutboxMessage
 from markets.snapshots import KINDS
 from oracle import channel as oracle
@@ -23,7 +21,7 @@ from tests.faults.follower import Follower, Name, following
 from tests.faults.simulation import Simulation
 from tests.faults.world import USERS
 from tests.nursery import wait_until
-from tests.processes import manage, output_of, wait_until_it_answers
+from tests.processes import WebServer
 from tests.valkey import url, valkey
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,31 +38,6 @@ END_CONNECTIONS = """
     WHERE datname = current_database() AND pid <> pg_backend_pid()
     AND (query LIKE 'LISTEN%%' OR query LIKE '%%FROM outbox%%' OR query LIKE '%%FROM checkpoint c%%')
 """
-
-
-class WebServer:
-    """`manage.py serve` on one port, again and again."""
-
-    def __init__(self, **environment: str) -> None:
-        self.port = free_port()
-        self._environment = environment
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        more = {"HOST": "127.0.0.1", "PORT": str(self.port), "LOG_LEVEL": "warn", **self._environment}
-        self._process = manage("serve", deployment=None, **more)
-        wait_until_it_answers(self._process, self.port)
-
-    def end(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-        output = output_of(self._process, seconds=30)
-        assert self._process.returncode == (0 if number == signal.SIGTERM else -number), output
-        self._process = None
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self.end(signal.SIGKILL)
 
 
 class Trouble:

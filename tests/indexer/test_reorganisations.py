@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 from web3 import Web3
 
+from indexer import ledger
 from indexer.devchain.actions import Actions, Call
 from indexer.devchain.actions import Market as ChainMarket
 from indexer.devchain.bots import Bots
 from indexer.devchain.deploy import Deployment, artifact
 from indexer.models import IndexedEvent, IndexerStatus, UndoImage
 from indexer.reorg import BelowFinality
-from markets.models import Amm, Checkpoint, Market, OutboxMessage, Trade
+from markets.models import Amm, Channel, Checkpoint, Market, OutboxMessage, Trade
 from tests.indexing import assert_equals_fresh_sync, runner, sync
 from tests.snapshots import database
 from tests.truth import Truth
@@ -250,3 +251,29 @@ def test_images_are_kept_no_longer_than_they_can_be_needed(settled: Actions) -> 
     sync(settled.deployment)
     assert not UndoImage.objects.exists()
     assert IndexedEvent.objects.exists()
+
+
+def test_what_is_too_old_to_be_news_breaks_the_feed_off(settled: Actions, monkeypatch: pytest.MonkeyPatch) -> None:
+    bots = Bots(settled, seed=1)
+    bots.adopt_markets()
+
+    def trade() -> dict[str, int]:
+        settled.buy(bots.lives[0].market, 0, 1_000, sender=settled.accounts[1])
+        sync(settled.deployment)
+        return dict(Channel.objects.values_list("name", "seq"))
+
+    told = trade()
+    monkeypatch.setattr(ledger, "NEWS_BLOCKS", -1_000)
+    # Every channel has a gap, once, and nothing that could fill it.
+    broken = {name: seq + 1 for name, seq in told.items()}
+    assert trade() == broken
+    assert trade() == broken
+    assert not OutboxMessage.objects.exists()
+    monkeypatch.undo()
+    market = f"market:{Market.objects.get().market_id}"
+    assert trade()[market] == broken[market] + 2
+    assert list(OutboxMessage.objects.filter(channel=market).order_by("seq").values_list("seq", flat=True)) == [
+        broken[market] + 1,
+        broken[market] + 2,
+    ]
+    assert Market.objects.get().trade_count == 5

@@ -170,6 +170,7 @@ async def test_redis_wakes_and_may_go_and_come_back(
     monkeypatch.setattr(hub_module, "POLL_INTERVAL", 3600.0)
     with valkey() as server:
         port = server.port
+        settings.REDIS_URL = url(server)
         settings.CACHES = {"default": settings.CACHES["default"] | {"LOCATION": url(server)}}
         listener = Listener(make_hub(by_redis(url(server))))
         await listener.listen("market:a")
