@@ -40,7 +40,7 @@ IDLE = 10_000  # connections
 FEW = 100  # connections that are there already when the memory of the others is measured
 IDLE_SECONDS = 20.0  # longer than pings and heartbeats are apart
 FILL = (10, 1_000, 1_000)  # markets, trades, positions
-SPEED, DELAY, IDLE_BYTES, TRADE_TO_FRAME = 1.2, 1.2, 30_000, 150.0
+SPEED, DELAY, IDLE_BYTES = 1.2, 1.2, 30_000
 
 OURS = "ours"
 HEAD = (

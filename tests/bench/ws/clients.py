@@ -188,7 +188,7 @@ class Clients:
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
-    """A client's frame of up to 125 bytes more or less; its mask is 0, which leaves the payload as it is."""
+    """A client's frame of less than 64 KiB; its mask is 0, which leaves the payload as it is."""
     length = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
     return bytes((0x80 | opcode,)) + length + bytes(4) + payload
 

@@ -6,12 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 
@@ -28,9 +28,7 @@ PUBLISH = """
 """
 
 
-class Publish(Protocol):
-    def __call__(self, message: Mapping[str, Any]) -> None:
-        """Has the message sent; returns when the server has been told."""
+Publish = Callable[[Mapping[str, Any]], None]  # has a message sent, and returns when the server has been told
 
 
 @contextmanager
@@ -62,11 +60,11 @@ class Process:
         return int(kilobytes) * 1024
 
 
-def ours(environment: Mapping[str, str]) -> Any:
+def ours(environment: Mapping[str, str]) -> AbstractContextManager["Process"]:
     return serving([sys.executable, "manage.py", "serve"], environment)
 
 
-def broadcaster() -> Any:
+def broadcaster() -> AbstractContextManager["Process"]:
     return serving(["node", str(BROADCASTER)], {"PATH": os.environ["PATH"], "NODE_ENV": "production"})
 
 
@@ -93,7 +91,11 @@ def through_outbox(database: Database) -> Iterator[Publish]:
 def through_packets(port: int) -> Iterator[Publish]:
     """The broadcaster has the message itself, and nothing to read."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as packets:
-        yield lambda message: packets.sendto(encoded(message).encode(), ("127.0.0.1", port)) and None
+
+        def publish(message: Mapping[str, Any]) -> None:
+            packets.sendto(encoded(message).encode(), ("127.0.0.1", port))
+
+        yield publish
 
 
 def encoded(message: Mapping[str, Any]) -> str:
@@ -121,19 +123,18 @@ def clients(port: int, count: int, market_id: str | None = None) -> Iterator["Cl
         process.wait()
 
 
-@dataclass
 class Clients:
     """Connections of another process."""
 
-    process: subprocess.Popen[str]
-    received: list[Any] = field(default_factory=list)
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
 
-    def until(self, seq: int) -> Mapping[str, Any]:
-        """What came up to this message, as clients.py's Report."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"until {seq}\n")
-        self.process.stdin.flush()
-        return json.loads(_line(self.process))
+    def until(self, seq: int) -> Any:
+        """What came up to this message: clients.py's Report, as JSON has it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"until {seq}\n")
+        self._process.stdin.flush()
+        return json.loads(_line(self._process))
 
 
 def _line(process: subprocess.Popen[str]) -> str:
