@@ -92,8 +92,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.pulse.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        # Most of what clients send is this, and to parse it costs more than the ping. Only who knows our four random bytes
-        # can hit upon it in the middle of a frame of their own.
+        # Most of what clients send is this, and to parse it costs more than the ping. In the middle of another frame it
+        # can only be by intent: the four bytes are random.
         if self._awaited is not None and len(data) == PONG_LENGTH and data.startswith(PONG) and self._answers(data):
             self._awaited = None
         else:
