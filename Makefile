@@ -13,7 +13,7 @@ ifneq ($(words $(CURDIR)),1)
 $(error "$(CURDIR)" has a space in it, and the embedded PostgreSQL can't start there: move the folder)
 endif
 
-.PHONY: help install run stop reset test faults fuzz-api bench bench-api lint format check
+.PHONY: help install run stop reset test faults fuzz-api bench bench-api bench-ws lint format check
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ bench: install ## what the indexer costs, and its latency; LOGS="200000 1000000"
 bench-api: install ## what the API costs beside a plain Express server, and with ten times the events
 	cd tests/bench/api/express && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@exec $(VENV_PYTHON) -m tests.bench.api
+
+# `ws` is installed for it alone.
+bench-ws: SUBSCRIBERS ?= 2000 5000
+bench-ws: install ## what the sockets cost beside a plain Node `ws` server, idle connections, and latency
+	cd tests/bench/ws/broadcaster && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@exec $(VENV_PYTHON) -m tests.bench.ws $(SUBSCRIBERS)
 
 lint: install ## ruff and mypy
 	$(VENV_PYTHON) -m ruff check .

@@ -1,19 +1,56 @@
 """uvicorn's WebSocket connection, with what it lacks: frames that are encoded already, an end for who does not read."""
 
 import asyncio
+import os
+from operator import xor
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
+from markets.subscribers import BUFFER
+
 EXTENSION = "aurum.wire"  # where the application finds the connection in its scope
-BUFFER = 64 * 1024  # bytes that may wait for one client to read; above them its messages wait in its queue
 MAX_FRAGMENTS = 64  # of one message, which has 16 KiB: empty ones would take memory without end
+PING_INTERVAL = 7  # seconds, in which an answer must come: who stops reading is to be gone within 15
+PAYLOAD = 4  # bytes of a ping
+PING = bytes((0x89, PAYLOAD))
+PONG = bytes((0x8A, 0x80 | PAYLOAD))  # then come the mask and the payload
+PONG_LENGTH = 2 + 4 + PAYLOAD
 LINGER = 3.0  # seconds that a client has for reading the rest, before the connection is cut
+
+
+class Pulse:
+    """Pings all connections in turns, some each second: a timer for all of them, and one frame for many."""
+
+    def __init__(self) -> None:
+        self._turns: list[set[SocketProtocol]] = [set() for _ in range(PING_INTERVAL)]
+        self._turn = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, protocol: "SocketProtocol") -> None:
+        min(self._turns, key=len).add(protocol)
+        if self._timer is None:
+            self._timer = protocol.loop.call_later(1, self._beat, protocol.loop)
+
+    def discard(self, protocol: "SocketProtocol") -> None:
+        for turn in self._turns:
+            turn.discard(protocol)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        payload = os.urandom(PAYLOAD)
+        frame = PING + payload
+        self._turn = (self._turn + 1) % PING_INTERVAL
+        for protocol in tuple(self._turns[self._turn]):
+            protocol.ping(frame, payload)
+        self._timer = loop.call_later(1, self._beat, loop) if any(self._turns) else None
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
     """One connection."""
+
+    pulse = Pulse()
+    _awaited: bytes | None = None  # of the ping that is not answered yet
 
     async def run_asgi(self) -> None:
         # A compressed connection needs its own encoding of each message.
@@ -22,16 +59,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             extensions[EXTENSION] = self
         await super().run_asgi()
 
-    # --- what the application calls (markets/subscribers.py, Wire) -------------------------------------------------
-
-    def push(self, frame: bytes) -> bool:
-        """Writes an encoded frame; False where too much waits to be sent."""
-        transport: Any = self.transport
-        if transport.get_write_buffer_size() > BUFFER:
-            return transport.is_closing()  # then nobody waits for it
-        if not (self.close_sent or transport.is_closing()):
-            transport.write(frame)
-        return True
+    # --- what the application calls (markets/subscribers.py, Wire) --------------------------------------------------
 
     async def writable_again(self) -> None:
         """Returns when the client has read some of what waits."""
@@ -46,6 +74,38 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.close_sent = True
         self.transport.close()
         self._cut_later()
+
+    # --- pings ------------------------------------------------------------------------------------------------------
+
+    def ping(self, frame: bytes, payload: bytes) -> None:
+        """Sends this ping, unless the one before was not answered: then nobody is there."""
+        if self._awaited is not None:
+            self.keepalive_timeout()
+        elif not (self.close_sent or self.transport.is_closing()):
+            self._awaited = payload
+            self.transport.write(frame)
+
+    def start_keepalive(self) -> None:
+        self.pulse.add(self)
+
+    def stop_keepalive(self) -> None:
+        self.pulse.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        # Most of what clients send is this, and to parse it costs more than the ping. In the middle of another frame it
+        # can only be by intent: the four bytes are random.
+        if self._awaited is not None and len(data) == PONG_LENGTH and data.startswith(PONG) and self._answers(data):
+            self._awaited = None
+        else:
+            super().data_received(data)
+
+    def _answers(self, pong: bytes) -> bool:
+        mask, payload = pong[2:6], pong[6:]
+        return bytes(map(xor, mask, payload)) == self._awaited
+
+    def handle_pong(self, event: Any) -> None:
+        if event.data == self._awaited:
+            self._awaited = None
 
     # --- what uvicorn calls ----------------------------------------------------------------------------------------
 

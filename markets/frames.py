@@ -7,30 +7,23 @@ from typing import Any
 
 class Frame:
     """One message. Of a channel it has the `channel` and `seq`, and stands for those from `first` on; an answer has
-    neither.
+    neither. `wire` is the unmasked text frame of RFC 6455, section 5.2, as every uncompressed connection gets it.
     """
 
-    __slots__ = ("_wire", "channel", "first", "seq", "text")
+    __slots__ = ("channel", "first", "seq", "text", "wire")
 
     def __init__(self, text: str, *, channel: str = "", seq: int = 0, first: int | None = None) -> None:
         self.text = text
         self.channel = channel
         self.seq = seq
         self.first = seq if first is None else first
-        self._wire: bytes | None = None
+        payload = text.encode()
+        self.wire = _head(len(payload)) + payload
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> "Frame":
         """In ASCII: an `id` of a client's may hold half a surrogate pair, which no frame can carry as it is."""
         return cls(json.dumps(message, separators=(",", ":")))
-
-    @property
-    def wire(self) -> bytes:
-        """The unmasked text frame of RFC 6455, section 5.2, as every uncompressed connection gets it."""
-        if self._wire is None:
-            payload = self.text.encode()
-            self._wire = _head(len(payload)) + payload
-        return self._wire
 
     def standing_for(self, first: int) -> "Frame":
         """This message in place of those of its channel from `first` on, which are not sent."""

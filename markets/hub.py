@@ -5,6 +5,7 @@ Wake-ups make it prompt; looking anyway makes it sure: a lost wake-up or connect
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ READ_SIZE = 1000  # rows a query
 BURST = 500  # frames that are handed out before the loop may do something else
 HEARTBEAT = 15  # seconds between two heartbeats of a connection; each second some connections have theirs
 START_TIMEOUT = 5.0  # seconds that a subscription waits for the database
+CLOSED = sys.maxsize  # no message has a `seq` above it
 
 # What the row that was read last is there for: where it is gone, others behind it may be.
 READ = "SELECT id, channel, seq, payload FROM outbox WHERE id >= %s ORDER BY id LIMIT %s"
@@ -67,21 +69,18 @@ class Subscription:
     channel: str
     subscriber: Subscriber
     is_lost: bool = False  # messages were left out: it can't be continued
-    _after: int = 0
+    _after: int = CLOSED
     _waiting: list[Frame] | None = field(default_factory=list)
-    _has_ended: bool = False
 
     def deliver(self, frame: Frame) -> None:
-        if self._has_ended:
-            return
-        if self._waiting is None:
-            if frame.seq > self._after:
-                self._after = frame.seq
-                self.subscriber.offer(frame)
-        elif len(self._waiting) < QUEUE_SIZE:
-            self._waiting.append(frame)
-        else:
-            self.is_lost = True
+        if frame.seq > self._after:
+            self._after = frame.seq
+            self.subscriber.offer(frame)
+        elif self._waiting is not None:
+            if len(self._waiting) < QUEUE_SIZE:
+                self._waiting.append(frame)
+            else:
+                self.is_lost = True
 
     def open(self, after: int) -> None:
         """From now on messages go out, those behind the `seq` that the subscriber has: also of those that waited."""
@@ -90,7 +89,7 @@ class Subscription:
             self.deliver(frame)
 
     def end(self) -> None:
-        self._has_ended = True
+        self._after, self._waiting = CLOSED, None
 
 
 class Hub:
@@ -110,6 +109,9 @@ class Hub:
         self._read_position = read_position
         self._wakers = wakers
         self._subscriptions: dict[str, set[Subscription]] = {}
+        self._audiences: dict[
+            str, tuple[Subscription, ...]
+        ] = {}  # of channels that had news since somebody came or went
         self._subscribers: list[set[Subscriber]] = [set() for _ in range(HEARTBEAT)]
         self._tasks: list[asyncio.Task[None]] = []
         self._woken = asyncio.Event()
@@ -137,6 +139,7 @@ class Hub:
         self._start()
         subscription = Subscription(channel, subscriber)
         self._subscriptions.setdefault(channel, set()).add(subscription)
+        self._audiences.pop(channel, None)
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 await self._following.wait()
@@ -148,6 +151,7 @@ class Hub:
     def unsubscribe(self, subscription: Subscription) -> None:
         """Ends an interest: nothing more is delivered."""
         subscription.end()
+        self._audiences.pop(subscription.channel, None)
         remaining = self._subscriptions.get(subscription.channel)
         if remaining is not None:
             remaining.discard(subscription)
@@ -242,12 +246,20 @@ class Hub:
         return len(rows)
 
     async def _hand_out(self, frame: Frame, handed_out: int) -> int:
-        for subscription in tuple(self._subscriptions.get(frame.channel, ())):
+        for subscription in self._audience(frame.channel):
             subscription.deliver(frame)
             handed_out += 1
             if handed_out % BURST == 0:
                 await asyncio.sleep(0)
         return handed_out
+
+    def _audience(self, channel: str) -> Sequence[Subscription]:
+        """Who has subscribed, in a copy: others may come and go while a frame is handed out."""
+        if channel not in self._subscriptions:
+            return ()
+        if channel not in self._audiences:
+            self._audiences[channel] = tuple(self._subscriptions[channel])
+        return self._audiences[channel]
 
     def _lose_all(self) -> None:
         logger.warning("messages are gone before they were read: every subscription starts anew")

@@ -4,12 +4,13 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from markets.frames import Frame
 
 logger = logging.getLogger(__name__)
 
+BUFFER = 64 * 1024  # bytes that may wait in a transport; above them messages wait here
 QUEUE_SIZE = 2_000  # messages that wait for one connection: twice what the hub reads at once
 STALL = 8.0  # seconds that one message may wait for the connection to take it
 SERVER_ERROR = 1011
@@ -18,13 +19,12 @@ PRICES = "prices:"  # of whose messages the latest stands for those before it
 
 
 class Wire(Protocol):
-    """A connection that takes encoded frames as they are (aurum/socket_protocol.py)."""
+    """A connection whose `transport` takes encoded frames as they are (aurum/socket_protocol.py)."""
 
-    def push(self, frame: bytes) -> bool:
-        """Writes a frame; False where too much waits already to be sent."""
+    transport: Any
 
     async def writable_again(self) -> None:
-        """Returns when `push` may work."""
+        """Returns when less waits to be sent."""
 
     def give_up(self, code: int) -> None:
         """Closes at once: the client does not read."""
@@ -37,7 +37,7 @@ class Subscriber:
     ends the connection, `lose` a channel's subscription, of which it returns what the client is told.
     """
 
-    __slots__ = ("_close", "_lose", "_send", "_sender", "_waiting", "_wire", "is_closed")
+    __slots__ = ("_close", "_lose", "_send", "_sender", "_transport", "_waiting", "_wire", "is_closed")
 
     def __init__(
         self,
@@ -50,15 +50,20 @@ class Subscriber:
         self._close = close
         self._lose = lose
         self._wire = wire
+        self._transport: Any = None if wire is None else wire.transport
         self._waiting: deque[Frame] = deque()
         self._sender: asyncio.Task[None] | None = None
         self.is_closed = False
 
     def offer(self, frame: Frame) -> None:
         """Takes a frame: a slow reader is its own problem."""
-        if self.is_closed:
+        # Each message of each connection comes by here: no call that can be done without.
+        transport = self._transport
+        if transport is not None and self._sender is None and transport.get_write_buffer_size() <= BUFFER:
+            if not (self.is_closed or transport.is_closing()):
+                transport.write(frame.wire)
             return
-        if not self._waiting and self._wire is not None and self._wire.push(frame.wire):
+        if self.is_closed:
             return
         self._waiting.append(frame)
         if len(self._waiting) > QUEUE_SIZE:
@@ -110,8 +115,10 @@ class Subscriber:
         if self._wire is None:
             await self._send(frame.text)
             return
-        while not self._wire.push(frame.wire):
+        while self._transport.get_write_buffer_size() > BUFFER and not self._transport.is_closing():
             await self._wire.writable_again()
+        if not self._transport.is_closing():
+            self._transport.write(frame.wire)
 
     async def _end(self, code: int) -> None:
         self.is_closed = True

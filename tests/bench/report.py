@@ -50,10 +50,10 @@ def table(runs: Sequence[Run]) -> str:
     """A Markdown table, a row for each cost."""
     rows = [HEAD, *(_row(run, cost) for run in runs for cost in (run.floor, run.sync, run.replay))]
     rows += [_web3_row(run) for run in runs]
-    return _markdown(rows, left=1)
+    return markdown(rows, left=1)
 
 
-def _markdown(rows: Sequence[Sequence[str]], *, left: int | None = None) -> str:
+def markdown(rows: Sequence[Sequence[str]], *, left: int | None = None) -> str:
     """The first row is the head. The column `left` is text, the others numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -109,7 +109,7 @@ def latency_table(milliseconds: Sequence[float], events: int) -> str:
     head = ("blocks", "events a block", "p50 ms", "p95 ms", "p99 ms", "max ms")
     found = [percentile(milliseconds, share) for share in (50, 95, 99, 100)]
     row = (f"{len(milliseconds)}", f"{events / len(milliseconds):.1f}", *(f"{value:.1f}" for value in found))
-    return _markdown([head, row])
+    return markdown([head, row])
 
 
 def latency_goal(milliseconds: Sequence[float]) -> Goal:

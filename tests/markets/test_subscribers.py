@@ -8,12 +8,12 @@ import pytest
 
 from markets import subscribers
 from markets.frames import Frame
-from markets.subscribers import QUEUE_SIZE, TRY_AGAIN_LATER, Subscriber
+from markets.subscribers import BUFFER, QUEUE_SIZE, TRY_AGAIN_LATER, Subscriber
 from tests.markets.feed import until
 
 
 class Client:
-    """The other side: reads when it is let. `wire` frames are taken as long as `room` lasts."""
+    """The other side: reads when it is let. It is a `wire`, and that's transport, too."""
 
     def __init__(self) -> None:
         self.reads = asyncio.Event()
@@ -33,10 +33,18 @@ class Client:
         self.lost.append(channel)
         return [Frame.of({"type": "resync", "channel": channel})]
 
-    def push(self, frame: bytes) -> bool:
-        if self.reads.is_set():
-            self.got.append(frame[2 if frame[1] < 126 else 4 :].decode())
-        return self.reads.is_set()
+    @property
+    def transport(self) -> "Client":
+        return self
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0 if self.reads.is_set() else BUFFER + 1
+
+    def write(self, frame: bytes) -> None:
+        self.got.append(frame[2 if frame[1] < 126 else 4 :].decode())
 
     async def writable_again(self) -> None:
         await self.reads.wait()

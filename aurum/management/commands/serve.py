@@ -18,7 +18,6 @@ from aurum.socket_protocol import SocketProtocol
 
 MAX_FRAME = 16 * 1024  # bytes of a WebSocket message
 GRACE = 10  # seconds for requests in flight after SIGTERM
-PING_INTERVAL = 7  # seconds; who stops reading is to be gone within 15
 
 
 class Command(BaseCommand):
@@ -67,9 +66,6 @@ def serve() -> None:
         server_header=False,
         ws=SocketProtocol,
         ws_max_size=MAX_FRAME,
-        # Who does not read any more does not answer either, and is gone in twice this time.
-        ws_ping_interval=PING_INTERVAL,
-        ws_ping_timeout=PING_INTERVAL,
         # Doubles CPU and memory of a connection.
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=GRACE,

@@ -1,0 +1,1 @@
+"""`make bench-ws`: what a message of the sockets costs, beside a plain Node `ws` server."""
