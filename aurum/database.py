@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 DJANGO_ONLY = ("context", "cursor_factory", "prepare_threshold", "pool")
 
 MOST_READERS = 4  # connections of one process for reads on the event loop, which has one core
-READER_TIMEOUT = 2.0  # seconds to wait for one of them
+READER_TIMEOUT = 0.2  # seconds to wait for one of them; then it is read on a thread
 READER_LIFETIME = 60.0  # seconds: whichever server a name leads to by then, it is found
 
 # What the server says when the same transaction may work later: SQLSTATEs, or their classes (the first two characters).
