@@ -31,7 +31,7 @@ class LocalCache(LocMemCache):
 
         They are `seconds` from the first hit on; later ones do not prolong them.
         """
-        key = self.make_and_validate_key(key)
+        key = self.make_key(key)  # to validate one looks at each of its characters
         with self._lock:
             if self._has_expired(key):
                 self._set(key, pickle.dumps(0), seconds)

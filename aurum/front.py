@@ -5,7 +5,6 @@ whose answer is kept never becomes one.
 """
 
 import asyncio
-import uuid
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aurum.answer_cache import Answer, AnswerCache, Asked, Key, asked, has
 from aurum.metrics import route_of
-from aurum.request_id import PLAIN_BYTES
+from aurum.request_id import PLAIN_BYTES, new_request_id
 from aurum.tally import Tally
 from aurum.throttling import USAGE, Usage
 from aurum.traffic import record
@@ -127,7 +126,7 @@ def _from_kept(answer: Answer, request: Asked, limits: list[tuple[bytes, bytes]]
 
 
 def _request_id(request: Asked) -> bytes:
-    return request.request_id if PLAIN_BYTES.fullmatch(request.request_id) else uuid.uuid4().hex.encode()
+    return request.request_id if PLAIN_BYTES.fullmatch(request.request_id) else new_request_id().encode()
 
 
 class FrontProtocol(HttpToolsProtocol):

@@ -26,7 +26,6 @@ LISTINGS = {
 VALUES: dict[str, Any] = {
     "uuid": None,
     "address": "0x" + "ce" * 20,
-    "limit": 51,
     "cursor0": "0",
     "cursor1": "0",
     "cursor2": "0",
@@ -51,7 +50,7 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def plan_of(listing: Listing, filters: tuple[str, ...], order: str, backwards: bool | None, market: Market) -> Any:
-    statement = _page_statement(listing, filters, order, backwards)
+    statement = _page_statement(listing, filters, order, backwards, 51)
     cursor_values = {f"cursor{n}": _example(key.type) for n, key in enumerate(listing.orders[order])}
     values = VALUES | {"market_id": market.market_id} | cursor_values
     with connection.cursor() as cursor:
