@@ -12,11 +12,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
-from django.urls import Resolver404, resolve
+from django.urls import resolve
 from psycopg_pool import AsyncConnectionPool
-from rest_framework.exceptions import APIException
 
 from aurum.answer_cache import OWN_HEADERS, Headers, Key
 from aurum.metrics import queries
@@ -64,10 +62,11 @@ class DirectReads:
         self._headers[_kind(key)] = [header for header in answered.headers if header[0] not in ABOUT_ITSELF]
 
     async def _run(self, plan: Plan) -> list[Any]:
-        if self._pool is None:
+        if self._pool is None or (self._pool.done() and (self._pool.cancelled() or self._pool.exception())):
             self._pool = asyncio.ensure_future(self._open_pool())
         queries.inc()
-        async with (await self._pool).connection() as connection:
+        # Others wait for the same pool: it must not go with a request that is cancelled.
+        async with (await asyncio.shield(self._pool)).connection() as connection:
             return await (await connection.execute(plan.statement, plan.values)).fetchall()
 
 
@@ -85,5 +84,5 @@ def _plan(scope: Any) -> Plan | None:
         if view is None or not issubclass(view, ReadView):
             return None
         return view().plan(request, view.path_values(**match.kwargs))
-    except (Resolver404, APIException, SuspiciousOperation, ValueError):
+    except Exception:  # Django meets it too, and has an answer for each
         return None

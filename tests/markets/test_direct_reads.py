@@ -103,7 +103,11 @@ async def test_another_host_is_asked_of_django_first() -> None:
 
 
 async def test_without_a_database_django_is_asked() -> None:
+    tries = 0
+
     async def refused() -> Any:
+        nonlocal tries
+        tries += 1
         raise OSError
 
     direct = DirectReads(refused)
@@ -112,3 +116,4 @@ async def test_without_a_database_django_is_asked() -> None:
     assert request is not None
     direct.learn(request.key, scope, FROM_DJANGO)
     assert [await direct.answer(request.key, scope) for _ in range(2)] == [None, None]
+    assert tries == 2
