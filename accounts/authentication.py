@@ -1,14 +1,17 @@
-"""`Authorization: Bearer …` on the API."""
+"""Who asks the API: `Authorization: Bearer …`, or a session of the admin."""
 
 from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from rest_framework import exceptions
+from rest_framework.authentication import SessionAuthentication
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import AccessToken, Token
 
 from accounts import tokens
+from operators import second_factor
 
 
 class TokenAuthentication(JWTAuthentication):
@@ -31,7 +34,21 @@ class TokenAuthentication(JWTAuthentication):
         return tokens.session_of(validated_token, timezone.now())
 
 
+class StaffSession(SessionAuthentication):
+    """A session of the admin, whose user has shown a second factor where one is asked for."""
+
+    def authenticate(self, request: Any) -> Any:
+        found: Any = super().authenticate(request)
+        return found if found is not None and second_factor.passed(found[0]) else None
+
+
 class TokenScheme(SimpleJWTScheme):
     """For the OpenAPI document."""
 
     target_class = "accounts.authentication.TokenAuthentication"
+
+
+class StaffScheme(SessionScheme):
+    """For the OpenAPI document."""
+
+    target_class = "accounts.authentication.StaffSession"

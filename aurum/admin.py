@@ -20,10 +20,6 @@ from django.utils.safestring import SafeString
 
 from markets.fields import HexField, Uint256Field
 
-admin.site.site_header = "Aurum operations"
-admin.site.site_title = "Aurum operations"
-admin.site.index_title = "The chain as it was read, and what people added"
-
 # Rows that a filtered list counts to; whoever needs to see behind them narrows the search.
 MOST_COUNTED = 10_000
 SHORT = 80  # characters of a text in a list

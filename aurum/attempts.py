@@ -5,12 +5,12 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django_ratelimit import UNSAFE
 from django_ratelimit.core import get_usage
 
 from aurum.problems import too_many_requests
-from aurum.throttling import Usage, address_of
+from aurum.throttling import UNKNOWN, Usage, address_of
 
 
 def limited(group: str, setting: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -38,3 +38,14 @@ def limited(group: str, setting: str) -> Callable[[Callable[..., Any]], Callable
         return counted
 
     return decorate
+
+
+def ip_address_of(request: HttpRequest) -> str | None:
+    """The client's address for a column of the type `inet`: the first of its /64, where it has an IPv6 one."""
+    address = address_of(request).partition("/")[0]
+    return None if address == UNKNOWN else address
+
+
+def locked_out(request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
+    """The answer to who guessed a password too often; django-axes counts."""
+    return too_many_requests(request, int(settings.AXES_COOLOFF_TIME.total_seconds()))

@@ -175,12 +175,14 @@ def _run_processes(lock: IO[str], variables: dict[str, str], port: int) -> int:
 
 
 def _greeting(web: str) -> str:
+    from django.conf import settings
+
     return "\n".join(
         (
             "",
             f"  API      {web}/api/markets",
             f"  Docs     {web}/api/docs",
-            f"  Admin    {web}/admin/  (operator / {OPERATOR_PASSWORD.read_text().strip()})",
+            f"  Admin    {web}/{settings.ADMIN_PATH}/  (operator / {OPERATOR_PASSWORD.read_text().strip()})",
             f"  Sockets  {web.replace('http', 'ws', 1)}/ws",
             "  Ctrl-C stops everything; `make run` continues with the same chain and data, `make reset` forgets them.",
             "",

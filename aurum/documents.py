@@ -19,13 +19,6 @@ from rest_framework.views import APIView
 from aurum import asyncapi
 from aurum.parameters import read_parameters
 
-POLICY = "; ".join(
-    (
-        *("default-src 'none'", "script-src 'self'", "style-src 'self' 'unsafe-inline'", "img-src 'self' data:"),
-        *("connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"),
-    )
-)
-
 
 @cache
 def _openapi() -> Mapping[str, Any]:
@@ -80,6 +73,4 @@ class PageView(SpectacularSwaggerSplitView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        response = super().get(request, *args, **kwargs)
-        response["Content-Security-Policy"] = POLICY
-        return response
+        return super().get(request, *args, **kwargs)

@@ -16,6 +16,7 @@ ZERO_ADDRESS = "0x" + "00" * 20
 WEAK_SECRETS = ("secret", "changeme", "change-me", "your-", "example", "password", "development", "insecure")
 TRUE = ("true", "1", "yes", "on")
 FALSE = ("false", "0", "no", "off")
+TAKEN = ("api", "health", "live", "static", "ws")  # paths of ours
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "": 1}
 LONGEST_DURATION = 10 * 365 * 86400  # seconds
 # libpq's parameters, where the URL does not say otherwise. A database server that is gone without a word must be
@@ -74,6 +75,16 @@ def boolean(env: environ.Env, name: str, *, default: bool) -> bool:
     if raw and raw not in (*TRUE, *FALSE):
         raise ImproperlyConfigured(f"{name} must be true or false; it is {raw!r}")
     return raw in TRUE if raw else default
+
+
+def path(env: environ.Env, name: str, *, default: str) -> str:
+    """The part of a URL below which something stands, such as `admin` or `ops/admin`; without slashes around it."""
+    value = env.str(name, default=default).strip().strip("/")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}", value) or value.split("/")[0] in TAKEN:
+        raise ImproperlyConfigured(
+            f"{name} must be a path such as admin or ops/admin, none of {', '.join(TAKEN)}; it is {value!r}"
+        )
+    return value
 
 
 def duration(env: environ.Env, name: str, *, default: str) -> timedelta:

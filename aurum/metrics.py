@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 from urllib.request import urlopen
 
+from django.conf import settings
 from django.db.backends.signals import connection_created
 from django.urls import URLPattern, get_resolver
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
@@ -18,6 +19,7 @@ from prometheus_client.registry import Collector
 logger = logging.getLogger(__name__)
 # Seconds: an answer that is kept takes microseconds, a page milliseconds, and reads end after ten seconds.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ADMIN, STATIC = "/admin/…", "/static/…"  # routes, each of many paths
 OTHER = "other"  # the route of what fits none: a label must not be whatever somebody asks for
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 CHILD_TIMEOUT = 2.0  # seconds
@@ -56,8 +58,8 @@ def route_of(path: str) -> str:
     for route in _routes().get(len(parts), ()):
         if all(name == part or (name.startswith(":") and part) for name, part in zip(route, parts, strict=True)):
             return "/".join(route)
-    first = f"/{parts[1]}" if len(parts) > 1 else ""
-    return f"{first}/…" if first in ("/admin", "/static") else OTHER
+    below = {f"/{settings.ADMIN_PATH}/": ADMIN, settings.STATIC_URL: STATIC}
+    return next((route for first, route in below.items() if path.startswith(first)), OTHER)
 
 
 @cache
@@ -77,7 +79,7 @@ def _paths(patterns: list[Any], before: str = "/") -> Iterator[str]:
         path = before + re.sub(r"<\w+:(\w+)>", r":\1", str(each.pattern))
         if isinstance(each, URLPattern):
             yield path
-        elif not path.startswith("/admin"):
+        elif path != f"/{settings.ADMIN_PATH}/":
             yield from _paths(each.url_patterns, path)
 
 

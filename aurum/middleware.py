@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
+DOCUMENTATION = "/api/docs"  # a page: it has a page's headers
 # Of people in a browser: a session, or a form's token.
 COOKIES = (settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME)
 
@@ -35,6 +36,7 @@ def _is_public_read(request: HttpRequest) -> bool:
     return (
         request.method == "GET"
         and request.path_info.startswith("/api/")
+        and request.path_info != DOCUMENTATION
         and "HTTP_AUTHORIZATION" not in request.META
         and not any(cookie in request.META.get("HTTP_COOKIE", "") for cookie in COOKIES)
     )

@@ -5,6 +5,7 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
@@ -101,7 +102,7 @@ def _first(messages: Any) -> str:
 
 def _answer(request: HttpRequest, status: int, detail: str) -> HttpResponse:
     """A problem; a plain page where a person looks, in the admin."""
-    if request.path.startswith("/admin"):
+    if request.path.startswith(f"/{settings.ADMIN_PATH}/"):
         return render(request, "problem.html", {"status": status, "detail": detail}, status=status)
     return HttpResponse(json.dumps(problem(status, detail)), status=status, content_type=CONTENT_TYPE)
 

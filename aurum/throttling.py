@@ -22,6 +22,7 @@ from rest_framework.throttling import BaseThrottle
 logger = logging.getLogger(__name__)
 LONGEST_TRUSTED = 1024  # characters at the end of X-Forwarded-For, where those of trusted proxies stand
 USAGE = "aurum.usage"  # in a request's scope and environment: what was counted in front of Django
+UNKNOWN = "unknown"  # the address of whom no address is known of
 IPV6_PREFIX = 64  # bits: what one customer of a provider has at least
 
 
@@ -68,7 +69,7 @@ def _client_address(peer: str, forwarded_for: str, trusted_proxies: int) -> str:
         written = _network(entries[-min(trusted_proxies, len(entries))])
         if written:
             return written
-    return _network(peer) or "unknown"
+    return _network(peer) or UNKNOWN
 
 
 def _network(text: str) -> str | None:

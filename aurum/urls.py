@@ -1,5 +1,6 @@
 """Every HTTP path of the project."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -14,8 +15,8 @@ admin.site.site_url = "/api/docs"
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs")),
     path("live", LiveView.as_view()),
-    path("admin/login/", limited("admin login", "PASSWORD_LIMIT")(admin.site.login)),
-    path("admin/", admin.site.urls),
+    path(f"{settings.ADMIN_PATH}/login/", limited("admin login", "PASSWORD_LIMIT")(admin.site.login)),
+    path(f"{settings.ADMIN_PATH}/", admin.site.urls),
     path("api/", include("markets.urls")),
     path("api/", include("oracle.urls")),
     path("api/", include("accounts.urls")),
