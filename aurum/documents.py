@@ -69,7 +69,9 @@ class AsyncApiView(DocumentView):
 
 
 class PageView(SpectacularSwaggerSplitView):
-    """Swagger UI. Its own script comes by `?script`, so that no script stands in the page."""
+    """Swagger UI. Its own script comes by `?script`, so that neither script nor style stands in the page."""
+
+    template_name = "docs.html"
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
