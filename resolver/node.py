@@ -61,7 +61,10 @@ WORDS: tuple[tuple[re.Pattern[str], Outcome], ...] = (
     (re.compile(r"nonce.{0,20}too.?low|old.?nonce|nonce.{0,40}(?:already used|below)", re.I), Outcome.NONCE_TOO_LOW),
     (re.compile(r"replace", re.I), Outcome.UNDERPRICED),
     (re.compile(r"insufficient.?(?:funds|balance)|upfront cost|exceeds.{0,20}balance", re.I), Outcome.NO_FUNDS),
-    (re.compile(r"underpriced|base ?fee|fee.?cap|fee.?too.?low|gas price.{0,20}(?:low|below|less)", re.I), Outcome.FEE_TOO_LOW),
+    (
+        re.compile(r"underpriced|base ?fee|fee.?cap|fee.?too.?low|gas price.{0,20}(?:low|below|less)", re.I),
+        Outcome.FEE_TOO_LOW,
+    ),
 )
 
 
@@ -181,10 +184,10 @@ class NodeChain:
         answer = self._pool.attempt(partial(_answered, asked), opinions=2)
         if isinstance(answer, Reverted):
             raise answer
-        data = parsed(answer)
-        if not isinstance(data, str) or not HEX_BYTES.fullmatch(data):
+        returned = parsed(answer)
+        if not isinstance(returned, str) or not HEX_BYTES.fullmatch(returned):
             raise MalformedAnswer(f"eth_call answered {shown(answer)}")
-        return bytes.fromhex(data[2:])
+        return bytes.fromhex(returned[2:])
 
     def estimate(self, *, sender: str, to: str, data: str) -> int:
         asked: Call = ("eth_estimateGas", [{"from": sender, "to": to, "data": data}, "latest"])

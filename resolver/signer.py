@@ -16,7 +16,7 @@ from eth_keys.exceptions import BadSignature, ValidationError
 from aurum import environment
 from aurum.secret import Secret
 
-ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of secp256k1's group (SEC 2, 2.4.1)
+ORDER = environment.SECP256K1_ORDER
 # SubjectPublicKeyInfo of an uncompressed secp256k1 key (RFC 5480): all but the 64 bytes of x and y, which follow.
 PUBLIC_KEY_HEAD = bytes.fromhex("3056301006072a8648ce3d020106052b8104000a03420004")
 SEQUENCE, INTEGER = 0x30, 0x02  # DER tags
@@ -151,7 +151,11 @@ def _der_value(data: bytes, tag: int) -> tuple[bytes, bytes]:
 
 def _low(r: int, s: int, y_parity: int) -> Signature:
     """The same signature with the lower s, which turns the point's y."""
-    return Signature(r=r, s=s, y_parity=y_parity) if s <= ORDER // 2 else Signature(r=r, s=ORDER - s, y_parity=1 - y_parity)
+    return (
+        Signature(r=r, s=s, y_parity=y_parity)
+        if s <= ORDER // 2
+        else Signature(r=r, s=ORDER - s, y_parity=1 - y_parity)
+    )
 
 
 def _check_digest(digest: bytes) -> None:
