@@ -96,6 +96,8 @@ class Wallet:
         except Moved as error:
             logger.info("nothing done: %s", error)
             return False
+        if changed:
+            self._said = ""
         return changed
 
     def _step(self, signer: Signer) -> bool:
@@ -423,7 +425,7 @@ class Wallet:
                     self._lock.check_in_transaction()
                 if newest is None:
                     self._check_day()
-                elif action.transactions.latest("id").pk != newest.pk:
+                elif action.transactions.filter(block_number=None).latest("id").pk != newest.pk:
                     raise Moved(f"action {action.pk} was signed meanwhile")
                 signed.save(force_insert=True)
                 if action.state == ActionState.QUEUED:

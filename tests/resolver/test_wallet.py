@@ -103,7 +103,7 @@ class Case:
 
     def __init__(self, **policy: Any) -> None:
         self.chain = FakeChain()
-        self.clock = Clock()
+        self.clock = Clock(ahead=60)  # what is queued now is due
         self.verdict = Verdict(standing=Standing.NEEDED)
         fixed = {"allowed": frozenset([(ORACLE, FINALIZE)]), "most_fee": 100 * GWEI, "daily_limit": 10}
         self.policy = Policy(chain_id=31337, **fixed | policy)

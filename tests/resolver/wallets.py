@@ -114,6 +114,7 @@ class World:
     actions: Actions
     markets: Sequence[Market]
     key: str = ""
+    address: str = ""
     first_block: int = 0
     snapshot: Any = None
     reverted: int = 0
@@ -127,10 +128,6 @@ class World:
     def url(self) -> str:
         return self.actions.deployment.rpc_url
 
-    @property
-    def address(self) -> str:
-        return LocalSigner(Secret(self.key)).address
-
     def __enter__(self) -> Self:
         """A trial begins: an unknown signer with money, and its actions in the queue."""
         WalletTransaction.objects.all().delete()
@@ -138,9 +135,10 @@ class World:
         WalletSwitch.objects.all().delete()
         self.snapshot = self.actions.request("evm_snapshot")
         self.key = "0x" + secrets.token_hex(32)
+        self.address = LocalSigner(Secret(self.key)).address
         self.clock = Clock(ahead=1000)  # later than those of processes that were killed
         self.actions.request("anvil_setBalance", self.address, hex(10**20))
-        self.first_block = self.actions.w3.eth.block_number + 1
+        self.first_block = int(self.actions.request("eth_blockNumber"), 16) + 1
         for market in self.markets:
             self.queue(market)
         return self
@@ -188,14 +186,12 @@ class World:
 
     def on_chain(self) -> list[tuple[str, str, int, int]]:
         """(hash, calldata, nonce, status) of every transaction of the signer that is in a block."""
-        eth = self.actions.w3.eth
-        found = []
-        for number in range(self.first_block, eth.block_number + 1):
-            for sent in eth.get_block(number, full_transactions=True)["transactions"]:
-                if sent["from"].lower() == self.address:  # type: ignore[index]
-                    status = eth.get_transaction_receipt(sent["hash"])["status"]  # type: ignore[index]
-                    data = "0x" + bytes(sent["input"]).hex()  # type: ignore[index]
-                    found.append((("0x" + bytes(sent["hash"]).hex()), data, sent["nonce"], status))  # type: ignore[index]
+        ask, found = self.actions.request, []  # raw: web3 takes ten times as long
+        for number in range(self.first_block, int(ask("eth_blockNumber"), 16) + 1):
+            for sent in ask("eth_getBlockByNumber", hex(number), True)["transactions"]:
+                if sent["from"] == self.address:
+                    status = ask("eth_getTransactionReceipt", sent["hash"])["status"]
+                    found.append((sent["hash"], sent["input"], int(sent["nonce"], 16), int(status, 16)))
         return found
 
     def assert_each_done_once(self, *, reverted: int = 0) -> None:
@@ -210,7 +206,6 @@ class World:
         for action in WalletAction.objects.all():
             assert (action.state, action.error) == (ActionState.DONE, "")
             assert (action.transaction_hash, action.calldata, 1) in {(h, data, s) for h, data, _, s in mined}
-        assert all(self.actions.proposal(market)["resolved"] for market in self.markets)
         assert_fees_rise()
 
 
