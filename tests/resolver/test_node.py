@@ -110,7 +110,7 @@ def test_a_call_that_reverts() -> None:
     selector = {name: selector for selector, name in error_names().items()}["VotingOpen"]
     with Proxy("http://127.0.0.1:1") as proxy:
         node = Node(proxy, eth_call={"code": 3, "message": "execution reverted", "data": selector + "00" * 32})
-        with pytest.raises(Reverted, match="^VotingOpen$"):
+        with pytest.raises(Reverted, match=r"^VotingOpen$"):
             node.chain.call(sender=HASH[:42], to=HASH[:42], data="0x")
         node = Node(proxy, eth_call={"code": -32000, "message": "header not found"})
         with pytest.raises(RpcError):

@@ -18,6 +18,7 @@ import pytest
 from indexer.devchain.actions import Actions
 from indexer.devchain.node import Anvil
 from resolver.models import ActionState, WalletAction, WalletTransaction
+from resolver.wallet import Wallet
 from tests.chain.fixtures import GENESIS_TIME, new_actions
 from tests.nursery import wait_until
 from tests.processes import PROJECT, environment
@@ -194,7 +195,7 @@ def test_stuck_under_a_higher_base_fee(world: World) -> None:
             assert world.on_chain() == []
             for _ in range(4):
                 world.step(wallet, mine=False)
-            assert WalletTransaction.objects.count() == 2  # replaced: the first one paid too little
+            assert WalletTransaction.objects.filter(nonce=0).count() > 1  # replaced: the first one paid too little
             release(wallet)
             world.heal()
             world.assert_each_done_once()
@@ -288,9 +289,7 @@ def test_a_receipt_is_reorganised_out(back: str, world: World) -> None:
     for trial in range(TRIALS):
         with world:
             wallet = world.wallet()
-            for _ in range(3):
-                world.step(wallet, mine=False)
-            assert set(WalletAction.objects.values_list("state", flat=True)) == {ActionState.MINED}
+            wait_until(lambda wallet=wallet: _both_mined(world, wallet), "mined")
             before = [row.transaction_hash for row in WalletAction.objects.order_by("id")]
             kept = [[_raw(hash_), 1] for hash_ in before[: 1 + trial % 2]] if back == "in another block" else []
             world.actions.request("anvil_reorg", 2, kept)
@@ -300,6 +299,12 @@ def test_a_receipt_is_reorganised_out(back: str, world: World) -> None:
             world.heal()
             world.assert_each_done_once()
             assert [row.transaction_hash for row in WalletAction.objects.order_by("id")] == before
+
+
+def _both_mined(world: World, wallet: Wallet) -> bool:
+    """A step without a block of its own: each transaction gets one."""
+    wallet.step()
+    return set(WalletAction.objects.values_list("state", flat=True)) == {ActionState.MINED}
 
 
 def _raw(transaction_hash: str | None) -> str:
