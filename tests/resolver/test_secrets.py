@@ -22,7 +22,6 @@ from django.test import Client, RequestFactory
 from django.urls import path
 from django.views.debug import ExceptionReporter
 from prometheus_client import CollectorRegistry, generate_latest
-from pytest_django.fixtures import SettingsWrapper
 
 from aurum import environment
 from aurum.logs import JsonFormatter
@@ -227,7 +226,7 @@ handler500 = "aurum.problems.server_error"
 
 
 @pytest.mark.django_db
-def test_an_error_page(settings: SettingsWrapper, logged: Callable[[], str]) -> None:
+def test_an_error_page(settings: Any, logged: Callable[[], str]) -> None:
     settings.ROOT_URLCONF, settings.DEBUG = __name__, False
     answer = Client(raise_request_exception=False).get("/fails")
     assert answer.status_code == 500
