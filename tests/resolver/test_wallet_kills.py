@@ -1,6 +1,6 @@
 """Wallets that are killed, paused, lied to and doubled, on a real chain: each action is done once, and all heal.
 
-WALLET_TRIALS=20 makes several hundred trials, with a kill at every exchange with the database; CI makes one of each kind.
+WALLET_TRIALS=20 makes several hundred trials, and a kill at every exchange with the database; CI one of each kind.
 """
 
 import json
