@@ -66,7 +66,9 @@ def logged() -> Iterator[Callable[[], str]]:
 
 
 def told_of(error: BaseException) -> str:
-    """Everything that Python and Django say of an error, local variables included."""
+    """Everything that Python and Django say of an error, local variables included; but for the test's own frame."""
+    assert error.__traceback__ is not None
+    error.with_traceback(error.__traceback__.tb_next)
     reporter = ExceptionReporter(RequestFactory().get("/"), type(error), error, error.__traceback__)
     pages = [reporter.get_traceback_text(), reporter.get_traceback_html()]
     plain = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
@@ -100,7 +102,7 @@ def test_a_malformed_key(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         environment.private_key(environ.Env())
     assert str(failure.value) == "PRIVATE_KEY must be a secp256k1 key: 0x and 64 hexadecimal digits"
     told = told_of(failure.value)
-    assert value not in told.replace(f"value = {value!r}", "")
+    assert value not in told
     assert_silent(told)
 
 
