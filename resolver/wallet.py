@@ -34,7 +34,7 @@ ACTOR = "resolver"  # in the audit
 GAS_MARGIN = 125  # percent of the estimate: the state may be another one when it is mined
 CANDIDATES = 20  # queued actions that one step looks at
 # A process that is paused in a transaction must not hold its locks for ever.
-LIMIT_PAUSES = "SET LOCAL idle_in_transaction_session_timeout = '5s'"
+LIMIT_PAUSES = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 FOR_ITS_FEE = (Outcome.UNDERPRICED, Outcome.FEE_TOO_LOW)
 
 

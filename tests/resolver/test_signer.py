@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from eth_account import Account
 from eth_keys.datatypes import PrivateKey
+from eth_utils import to_checksum_address
 
 from aurum.secret import Secret
 from resolver.signer import (
@@ -159,7 +160,17 @@ def test_a_transaction_is_as_other_libraries_make_it(nonce: int) -> None:
     signature = LocalSigner(Secret(KEY)).sign(ours.digest())
     raw, hash_ = ours.signed(y_parity=signature.y_parity, r=signature.r, s=signature.s)
     theirs = Account.sign_transaction(
-        {"type": 2, "chainId": 84532, "nonce": nonce, "gas": 100_000, "to": to, "value": 0, "data": data, **fees}, KEY
+        {
+            "type": 2,
+            "chainId": 84532,
+            "nonce": nonce,
+            "gas": 100_000,
+            "to": to_checksum_address(to),
+            "value": 0,
+            "data": data,
+            **fees,
+        },
+        KEY,
     )
     assert raw == bytes(theirs.raw_transaction)
     assert hash_ == "0x" + bytes(theirs.hash).hex()
