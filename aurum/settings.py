@@ -123,7 +123,7 @@ MIDDLEWARE = [
     "aurum.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "aurum.middleware.PublicReadsMiddleware",
-    # The library's own metrics are of what comes by here: pages, the admin, sign-in and writes; ours are of every answer.
+    # django-prometheus' metrics are of what comes by here: pages, sign-in and writes. Ours are of every answer.
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -41,9 +41,7 @@ class SocketCollector(Collector):
             "1 while the hub hears of new messages, 0 while it has no database.",
             value=int(counts.is_following),
         )
-        yield CounterMetricFamily(
-            "sockets_messages_delivered", "Messages handed to subscribers.", value=counts.delivered
-        )
+        yield CounterMetricFamily("sockets_messages_delivered", "Handed to subscribers.", value=counts.delivered)
         yield CounterMetricFamily("sockets_resyncs", "Subscriptions that lost messages.", value=counts.resyncs)
 
 

@@ -1,4 +1,4 @@
-"""Alert rules and dashboard: every expression parses, and every metric that they name is one that our processes show."""
+"""Alert rules and dashboard: every expression parses, and names metrics that our processes show."""
 
 import json
 import re
