@@ -110,6 +110,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
     "axes",
+    "django_prometheus",
     "corsheaders",
     "channels",
     "rest_framework",
@@ -132,6 +133,8 @@ MIDDLEWARE = [
     "aurum.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "aurum.middleware.PublicReadsMiddleware",
+    # django-prometheus' metrics are of what comes by here: pages, sign-in and writes. Ours are of every answer.
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -142,6 +145,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
     # Last: it answers in place of a sign-in that was refused too often.
     "axes.middleware.AxesMiddleware",
 ]
