@@ -1,6 +1,6 @@
 """What people fill in: payouts by outcome, and reasons. All of it works without JavaScript."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -51,16 +51,16 @@ class AskForm(ReasonForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if self._outcomes and "winner" in cleaned:
-            self._clean_payouts(cleaned)
+        names = [f"payout_{index}" for index, _ in self._named()]
+        if names and cleaned.keys() >= {"winner", *names}:
+            self._clean_payouts(cleaned["winner"], {index: cleaned[name] for index, name in enumerate(names)})
         return cleaned
 
-    def _clean_payouts(self, cleaned: dict[str, Any]) -> None:
-        written = {index: cleaned.get(f"payout_{index}", "") for index, _ in self._named()}
-        if cleaned["winner"] != AS_WRITTEN:
+    def _clean_payouts(self, winner: str, written: Mapping[int, str]) -> None:
+        if winner != AS_WRITTEN:
             if any(written.values()):
                 self.add_error("winner", "Either one outcome wins, or the payouts are as written: not both.")
-            self.payouts = [ONE if str(index) == cleaned["winner"] else 0 for index in written]
+            self.payouts = [ONE if str(index) == winner else 0 for index in written]
             return
         payouts = []
         for index, text in written.items():
@@ -68,15 +68,12 @@ class AskForm(ReasonForm):
                 payouts.append(read_payout(text) if text else 0)
             except InvalidPayouts as error:
                 self.add_error(f"payout_{index}", str(error))
-        if self.is_valid_so_far():
+        if len(payouts) == len(written):
             try:
-                check_payouts(payouts, len(self._outcomes))
+                check_payouts(payouts, len(written))
             except InvalidPayouts as error:
                 self.add_error(None, str(error))
             self.payouts = payouts
-
-    def is_valid_so_far(self) -> bool:
-        return not any(name.startswith("payout_") for name in self.errors)
 
     def _named(self) -> list[tuple[int, str]]:
         return list(enumerate(self._outcomes))

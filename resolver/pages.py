@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -23,6 +24,8 @@ from resolver.payouts import percent, redeemed, shown, void_payouts
 FAR_APART = Fraction(1, 2)  # of a price and what an outcome redeems for, from which on the page says so
 MOST_MARKETS = 10  # that are shown of one question
 MOST_VOTES = 200
+# What a link may be made of: no quotes, no other script's letters, and no name before the host that poses as one.
+LINKED = re.compile(r"[A-Za-z0-9:/?#!$&()*+,;=%._~-]+")
 _is_https = URLValidator(schemes=["https"])
 
 
@@ -32,7 +35,7 @@ def link_of(text: str) -> str:
         _is_https(text)
     except ValidationError:
         return ""
-    return text if text.isascii() and visible(text) == text else ""
+    return text if LINKED.fullmatch(text) else ""
 
 
 def outcome_names(market: Market | None, outcome_slot_count: int) -> list[str]:
