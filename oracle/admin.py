@@ -11,11 +11,12 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from aurum.admin import ListedFilter, ReadOnlyAdmin, ReadOnlyTable, list_link
-from markets.models import Checkpoint
+from markets.models import Checkpoint, Market
 from oracle import lifecycle
 from oracle.models import Question, QuestionEvent, Vote
 from oracle.serializers import facts
 
+MOST_MARKETS = 10  # of one question, whose audit is asked for
 CHAIN_TIME = Checkpoint.objects.values("block_timestamp")[:1]
 
 
@@ -55,7 +56,7 @@ class QuestionAdmin(ReadOnlyAdmin):
     ordering = ("-block_number", "-log_index")
     inlines = (VoteTable, TimelineTable)
     fieldsets = (
-        (None, {"fields": ("question_id", "state", "deadlines", "is_binary", "outcome_slot_count", "market")}),
+        (None, {"fields": ("question_id", "state", "deadlines", "is_binary", "outcome_slot_count", "market", "audit")}),
         ("Proposal", {"fields": ("proposer", "proposed_payouts", "proposal_stake", "proposed_at", "expires_at")}),
         ("Dispute", {"fields": ("disputer", "disputed_payouts", "dispute_stake", "disputed_at")}),
         ("Outcome", {"fields": ("payouts", "resolved_at", "voided_at")}),
@@ -79,3 +80,9 @@ class QuestionAdmin(ReadOnlyAdmin):
     @admin.display(description="market")
     def market(self, question: Question) -> SafeString:
         return list_link("markets_market", "markets of this question", q=question.question_id)
+
+    @admin.display(description="audit")
+    def audit(self, question: Question) -> SafeString:
+        markets = Market.objects.filter(question_id=question.question_id).order_by("id")[:MOST_MARKETS]
+        subjects = [f"question:{question.question_id}", *(f"market:{market.market_id}" for market in markets)]
+        return list_link("operators_auditentry", "steps of people, here and on its market", q=" ".join(subjects))

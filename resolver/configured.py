@@ -13,9 +13,11 @@ from resolver.node import NodeChain
 from resolver.policy import Policy, StillNeeded
 from resolver.signer import KmsSigner, LocalSigner, Signer, key_in_file
 from resolver.signer_lock import SignerLock
+from resolver.simulation import Simulator, Unsimulated
 from resolver.wallet import Wallet
 
 GWEI = 10**9  # wei
+SIMULATED_WITH = ("RPC_URLS", "AURUM_ORACLE_ADDRESS", "AURUM_TOKEN_ADDRESS", "WALLET_ADDRESS")
 
 # What the wallet may call: the setting of the contract's address, and the function.
 CALLS = (
@@ -64,6 +66,20 @@ def configured_wallet(chain: NodeChain, still_needed: StillNeeded) -> Wallet:
     signer, policy = configured_signer(), configured_policy()
     lock = None if signer is None else SignerLock(connect, chain_id=policy.chain_id, address=signer.address)
     return Wallet(signer, chain, still_needed, policy=policy, lock=lock)
+
+
+def configured_simulator() -> Simulator:
+    """Asks the nodes of RPC_URL, from the wallet's address. Raises Unsimulated where something is not set."""
+    missing = [name.replace("RPC_URLS", "RPC_URL") for name in SIMULATED_WITH if not getattr(settings, name)]
+    if missing:
+        raise Unsimulated(f"Nothing can be simulated: {', '.join(missing)} must be set.")
+    return Simulator(
+        settings.RPC_URLS,
+        chain_id=settings.CHAIN_ID,
+        oracle=settings.AURUM_ORACLE_ADDRESS,
+        token=settings.AURUM_TOKEN_ADDRESS,
+        signer=settings.WALLET_ADDRESS,
+    )
 
 
 def _kms() -> Any:

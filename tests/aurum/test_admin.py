@@ -32,9 +32,13 @@ from markets.models import (
     PricePoint,
     Trade,
 )
+from operators import audit
+from operators.models import AuditEntry
 from oracle.models import Question
+from resolver.models import ResolutionRequest, WalletAction, WalletSwitch, WalletTransaction
 from tests import factories
 from tests.factories import HOSTILE, MAX_UINT256, UNIT
+from tests.resolver.staff import make_action, make_request, make_transaction
 
 pytestmark = pytest.mark.django_db
 
@@ -58,6 +62,11 @@ READ_ONLY = (
     MetadataEdit,
     ApiSession,
     WatchedMarket,
+    AuditEntry,
+    ResolutionRequest,
+    WalletAction,
+    WalletTransaction,
+    WalletSwitch,
 )
 REGISTERED = (*READ_ONLY, MarketMetadata)
 # What an operator pastes into each search box: a hash, an address, or a number of the row.
@@ -80,6 +89,10 @@ SEARCHED: dict[type, Callable[[Any], object]] = {
     MetadataEdit: lambda row: row.market_id,
     ApiSession: lambda row: row.id,
     WatchedMarket: lambda row: row.market_id,
+    AuditEntry: lambda row: row.subject.partition(":")[2],
+    ResolutionRequest: lambda row: row.question_id,
+    WalletAction: lambda row: row.subject,
+    WalletTransaction: lambda row: row.hash,
 }
 
 
@@ -120,7 +133,15 @@ def rows() -> dict[type, Any]:
         processed=False, error=f"Traceback\n{HOSTILE}", event_data={"question": HOSTILE, "amount": str(MAX_UINT256)}
     )
     user = User.objects.create_user("0x" + "11" * 20)
+    action = make_action(reason=HOSTILE, error=HOSTILE, actor=HOSTILE[:100])
     return {
+        AuditEntry: audit.record(
+            HOSTILE[:100], HOSTILE[:60], f"market:{market.market_id}", after=HOSTILE, reason=HOSTILE
+        ),
+        ResolutionRequest: make_request(user, question_id=question.question_id, reason=HOSTILE),
+        WalletAction: action,
+        WalletTransaction: make_transaction(action, error=HOSTILE),
+        WalletSwitch: WalletSwitch.objects.create(stopped=True, reason=HOSTILE),
         Market: market,
         MetadataEdit: MetadataEdit.objects.create(
             market=market, edited_by=user.username, before={"description": ""}, after={"description": HOSTILE}
