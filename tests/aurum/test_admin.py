@@ -32,7 +32,7 @@ from markets.models import (
     PricePoint,
     Trade,
 )
-from oracle.models import Question
+from oracle.models import Question, QuestionAnomaly
 from tests import factories
 from tests.factories import HOSTILE, MAX_UINT256, UNIT
 
@@ -51,6 +51,7 @@ READ_ONLY = (
     OutboxMessage,
     CollateralToken,
     Question,
+    QuestionAnomaly,
     IndexedEvent,
     IndexedBlock,
     IndexerStatus,
@@ -74,6 +75,7 @@ SEARCHED: dict[type, Callable[[Any], object]] = {
     OutboxMessage: lambda row: row.channel,
     CollateralToken: lambda row: row.address,
     Question: lambda row: row.question_id,
+    QuestionAnomaly: lambda row: row.question_id,
     IndexedEvent: lambda row: row.transaction_hash,
     IndexedBlock: lambda row: row.hash,
     RepairRequest: lambda row: row.market_id,
@@ -139,6 +141,7 @@ def rows() -> dict[type, Any]:
         OutboxMessage: message,
         CollateralToken: factories.make_collateral(symbol=HOSTILE[:64]),
         Question: question,
+        QuestionAnomaly: factories.make_anomaly(question, problem=HOSTILE),
         IndexedEvent: event,
         IndexedBlock: factories.make_block(),
         IndexerStatus: factories.make_status(last_error=HOSTILE),
