@@ -64,6 +64,16 @@ INDEXER_BATCH_SIZE = environment.integer(env, "INDEXER_BATCH_SIZE", default=1000
 INDEXER_POLL_INTERVAL = environment.integer(env, "INDEXER_POLL_INTERVAL", default=5000, minimum=50, maximum=3_600_000)
 INDEXER_CONFIRMATIONS = environment.integer(env, "INDEXER_CONFIRMATIONS", default=64, minimum=1, maximum=100_000)
 
+# --- wallet -----------------------------------------------------------------------------------------------------------
+
+# Who signs for the resolver: at most one of them. None: the wallet only says that it can't.
+PRIVATE_KEY = environment.private_key(env)
+PRIVATE_KEY_FILE = env.str("PRIVATE_KEY_FILE", default="").strip()
+KMS_KEY_ID = environment.kms_key_id(env)
+environment.at_most_one(PRIVATE_KEY=PRIVATE_KEY, PRIVATE_KEY_FILE=PRIVATE_KEY_FILE, KMS_KEY_ID=KMS_KEY_ID)
+WALLET_MAX_FEE_GWEI = environment.integer(env, "WALLET_MAX_FEE_GWEI", default=20, minimum=1, maximum=10**6)
+WALLET_DAILY_LIMIT = environment.integer(env, "WALLET_DAILY_LIMIT", default=200, minimum=0, maximum=10**6)
+
 # --- rate limits ------------------------------------------------------------------------------------------------------
 
 RATE_LIMIT_WINDOW = environment.integer(env, "RATE_LIMIT_WINDOW", default=60_000, minimum=100, maximum=86_400_000)
