@@ -56,6 +56,8 @@ MARKET_FACTORY_ADDRESS = environment.address(env, "MARKET_FACTORY_ADDRESS")
 AURUM_TOKEN_ADDRESS = environment.address(env, "AURUM_TOKEN_ADDRESS")
 AURUM_ORACLE_ADDRESS = environment.address(env, "AURUM_ORACLE_ADDRESS")
 FEE_COLLECTOR_ADDRESS = environment.address(env, "FEE_COLLECTOR_ADDRESS")
+# Whose transactions the admin simulates: the web server needs no key for that.
+WALLET_ADDRESS = environment.address(env, "WALLET_ADDRESS")
 
 # --- indexer ----------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from oracle import lifecycle
 from oracle.models import Question, QuestionAnomaly, QuestionEvent, Vote
 from oracle.serializers import facts, leading_side, weights
 
+MOST_MARKETS = 10  # of one question, whose audit is asked for
 CHAIN_TIME = Checkpoint.objects.values("block_timestamp")[:1]
 
 
@@ -74,7 +75,7 @@ class QuestionAdmin(ReadOnlyAdmin):
     ordering = ("-block_number", "-log_index")
     inlines = (AnomalyTable, VoteTable, TimelineTable)
     fieldsets = (
-        (None, {"fields": ("question_id", "state", "deadlines", "is_binary", "outcome_slot_count", "market")}),
+        (None, {"fields": ("question_id", "state", "deadlines", "is_binary", "outcome_slot_count", "market", "audit")}),
         ("What it asks", {"fields": ("asked", "outcomes", "description", "resolution_source")}),
         ("Proposal", {"fields": ("proposer", "proposed_payouts", "proposal_stake", "proposed_at", "expires_at")}),
         ("Dispute", {"fields": ("disputer", "disputed_payouts", "dispute_stake", "disputed_at", "tally")}),
@@ -99,6 +100,12 @@ class QuestionAdmin(ReadOnlyAdmin):
     @admin.display(description="market")
     def market(self, question: Question) -> SafeString:
         return list_link("markets_market", "markets of this question", q=question.question_id)
+
+    @admin.display(description="audit")
+    def audit(self, question: Question) -> SafeString:
+        markets = Market.objects.filter(question_id=question.question_id).order_by("id")[:MOST_MARKETS]
+        subjects = [f"question:{question.question_id}", *(f"market:{market.market_id}" for market in markets)]
+        return list_link("operators_auditentry", "steps of people, here and on its market", q=" ".join(subjects))
 
     @admin.display(description="question")
     def asked(self, question: Question) -> str:
