@@ -1,4 +1,4 @@
-"""How markets end, on real contracts: whatever happened, positions redeem what the payouts say, and all tell the same."""
+"""How markets end, on real contracts: positions redeem what the payouts say, and all who tell of it say the same."""
 
 from collections.abc import Callable
 from typing import Any
