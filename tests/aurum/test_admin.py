@@ -34,7 +34,7 @@ from markets.models import (
 )
 from operators import audit
 from operators.models import AuditEntry
-from oracle.models import Question
+from oracle.models import Question, QuestionAnomaly
 from resolver.models import ResolutionRequest, WalletAction, WalletSwitch, WalletTransaction
 from tests import factories
 from tests.factories import HOSTILE, MAX_UINT256, UNIT
@@ -55,6 +55,7 @@ READ_ONLY = (
     OutboxMessage,
     CollateralToken,
     Question,
+    QuestionAnomaly,
     IndexedEvent,
     IndexedBlock,
     IndexerStatus,
@@ -83,6 +84,7 @@ SEARCHED: dict[type, Callable[[Any], object]] = {
     OutboxMessage: lambda row: row.channel,
     CollateralToken: lambda row: row.address,
     Question: lambda row: row.question_id,
+    QuestionAnomaly: lambda row: row.question_id,
     IndexedEvent: lambda row: row.transaction_hash,
     IndexedBlock: lambda row: row.hash,
     RepairRequest: lambda row: row.market_id,
@@ -160,6 +162,7 @@ def rows() -> dict[type, Any]:
         OutboxMessage: message,
         CollateralToken: factories.make_collateral(symbol=HOSTILE[:64]),
         Question: question,
+        QuestionAnomaly: factories.make_anomaly(question, problem=HOSTILE),
         IndexedEvent: event,
         IndexedBlock: factories.make_block(),
         IndexerStatus: factories.make_status(last_error=HOSTILE),

@@ -71,7 +71,7 @@ def names_read() -> set[str]:
 
 @pytest.mark.parametrize(
     ("file", "names"),
-    [("Procfile", ["release", "web", "indexer"]), ("Procfile.dev", ["chain", "bots", "indexer", "web"])],
+    [("Procfile", ["release", "web", "indexer"]), ("Procfile.dev", ["chain", "bots", "indexer", "web", "resolver"])],
 )
 def test_procfiles_start_commands_that_exist(file: str, names: list[str]) -> None:
     processes = parse_procfile(text(file)).processes

@@ -10,13 +10,13 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from resolver.metrics import WalletCollector, WalletCounts
 
 from aurum import asgi
 from aurum.metrics import WEB, count_request, queries
 from aurum.web_metrics import DjangoCollector, PoolCollector, SocketCollector
 from indexer.counters import Counters
 from indexer.metrics import IndexerCollector
+from resolver.metrics import WalletCollector, WalletCounts
 
 OPS = Path(__file__).resolve().parent.parent.parent / "ops"
 RULES = [
