@@ -1,11 +1,10 @@
 # One image for web, indexer, resolver and migrations; the command decides (see Procfile and compose.yaml).
 FROM python:3.12-slim AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-# Before the code: a change of the code leaves this layer cached. Wheels only: nothing of a package runs here.
+# Before the code: a change of the code leaves this layer cached.
 COPY requirements.txt /tmp/requirements.txt
-RUN pip install --only-binary :all: --requirement /tmp/requirements.txt
+RUN pip install --disable-pip-version-check --requirement /tmp/requirements.txt
 COPY . /app
 WORKDIR /app
 # The settings insist on these three; none of them stays in the image, and no database is touched.

@@ -23,7 +23,7 @@ from indexer.devchain.deploy import deploy
 from indexer.devchain.node import Anvil, free_port
 from tests.cluster import Server
 from tests.deploy import specs
-from tests.deploy.image import Image
+from tests.deploy.image import Image, as_nobody
 
 GRACE = 60.0  # seconds until a process must have ended; compose.yaml gives the indexer as many
 HOST = "api.aurumlabs.io"
@@ -36,7 +36,7 @@ def main() -> None:
         stack.callback(shutil.rmtree, folder)
         folder.chmod(0o755)
         image = Image(specs.ROOT, folder / "root").build()
-        say(started, "the image is built")
+        say(started, f"the image is built; its commands run as {'nobody' if as_nobody() else 'this user'}")
         variables = filled(stack, folder)
         processes = {process.name: process for process in specs.compose()}
         given = {name: environment(processes[name], variables) for name in processes}

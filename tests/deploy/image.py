@@ -34,7 +34,7 @@ class Image:
         for part in ("bin", "tmp", "opt"):
             (self._folder / part).mkdir(parents=True)
         # The image's Python is called `python`.
-        (self._folder / "bin" / "python").symlink_to(Path(sys._base_executable).resolve())  # type: ignore[attr-defined]
+        (self._folder / "bin" / "python").symlink_to(python_for_all())
         for word, rest in instructions((self._root / "Dockerfile").read_text()):
             getattr(self, f"_{word.lower()}", lambda rest: None)(rest)
         (self._folder / "tmp").chmod(0o1777)
@@ -42,7 +42,7 @@ class Image:
 
     def start(self, command: Sequence[str], variables: dict[str, str], **options: Any) -> subprocess.Popen[str]:
         """Starts a command with these variables and no others but the image's own; as nobody, if we can."""
-        who: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        who: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if as_nobody() else {}
         environment = self.environment | variables
         program = shutil.which(command[0], path=environment["PATH"])
         assert program is not None, command
@@ -89,7 +89,9 @@ class Image:
     def _run(self, rest: str) -> None:
         if not LEFT_OUT.match(rest):
             directory = self._inside(self._directory) if self._directory != "/" else str(self._folder)
+            # pip finds what it has downloaded before, as Docker finds its layers.
             environment = self.environment | {"HOME": str(self._folder / "tmp")}
+            environment["XDG_CACHE_HOME"] = str(Path.home() / ".cache")
             subprocess.run(["sh", "-c", self._inside(rest)], cwd=directory, env=environment, check=True)
 
     def _healthcheck(self, rest: str) -> None:
@@ -100,6 +102,28 @@ class Image:
 
     def _inside(self, value: str) -> str:
         return INSIDE.sub(lambda match: f"{self._folder}{match[0]}", value)
+
+
+def python_for_all() -> Path:
+    """A Python of a version that we run on; if there is one, one that every user may run."""
+    ours = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
+    others = [Path(folder) / f"python3.{minor}" for folder in SYSTEM_PATH.split(":") for minor in (12, 11, 13)]
+    able = [path for path in (ours, *others) if path.exists() and _is_open(path) and _makes_environments(path)]
+    return able[0] if able else ours
+
+
+def as_nobody() -> bool:
+    """Whether a command can be run as the image's user: only root can, with a Python that others may run."""
+    return os.geteuid() == 0 and _is_open(python_for_all())
+
+
+def _is_open(path: Path) -> bool:
+    return all(part.stat().st_mode & 0o001 for part in (path, *path.resolve().parents))
+
+
+def _makes_environments(path: Path) -> bool:
+    """Debian's own may lack the part that does."""
+    return subprocess.run([str(path), "-c", "import ensurepip"], capture_output=True).returncode == 0
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
