@@ -24,6 +24,7 @@ ROWS: LiteralString = """
     SELECT count(*), coalesce(sum(hashtextextended(t::text, 1)::numeric), 0)::text,
         coalesce(sum(hashtextextended(t::text, 2)::numeric), 0)::text FROM {} t
 """
+# A sequence's number is of no transaction, and goes on while a backup is made: it is not compared.
 # Conditions are left out: what PostgreSQL makes of one when it reads its own text again may be spelt another way.
 DEFINITIONS: LiteralString = f"""
     SELECT 'column ' || o.oid::regclass || '.' || a.attname,
@@ -42,7 +43,8 @@ DEFINITIONS: LiteralString = f"""
     WHERE NOT o.tgisinternal AND {OURS}
     UNION ALL SELECT 'function ' || o.oid::regprocedure, pg_get_functiondef(o.oid)
     FROM pg_proc o JOIN pg_namespace n ON n.oid = o.pronamespace WHERE o.prokind IN ('f', 'p') AND {OURS}
-    UNION ALL SELECT 'sequence ' || schemaname || '.' || sequencename, coalesce(last_value::text, '') FROM pg_sequences
+    UNION ALL SELECT 'sequence ' || schemaname || '.' || sequencename, data_type::text || ' ' || increment_by
+    FROM pg_sequences
 """  # noqa: S608 - constants only
 
 

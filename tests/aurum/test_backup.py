@@ -91,6 +91,8 @@ def test_what_is_restored_is_what_was_there(source: Database, target: Database, 
     assert target.restore(backup, replace=False, name=OUR_NAME) == 1
     assert differences(before, held(target)) == []
     assert before["rows of public.amounts"][0] == 3
+    with target.connect() as session:
+        assert session.execute("SELECT nextval('amounts_id_seq')").fetchone() == (4,)
     kinds = {"column", "index", "constraint", "trigger", "function", "sequence", "rows"}
     assert {name.split()[0] for name in before} == kinds
     assert backup.stat().st_mode & 0o777 == 0o600
@@ -111,7 +113,7 @@ def test_postgresqls_own_program_reads_it_too(backup: Path) -> None:
         ("UPDATE amounts SET note = '' WHERE id = 2", "rows of public.amounts"),
         ("CREATE TABLE other (id int)", "rows of public.other"),
         ("DROP INDEX amounts_by_note", "index public.amounts_by_note"),
-        ("SELECT nextval('amounts_id_seq')", "sequence public.amounts_id_seq"),
+        ("ALTER SEQUENCE amounts_id_seq INCREMENT 2", "sequence public.amounts_id_seq"),
         ("ALTER TABLE amounts ALTER amount DROP NOT NULL", "column public.amounts.amount"),
         ("DROP TRIGGER forbid ON amounts", "trigger public.amounts forbid"),
     ],

@@ -11,7 +11,7 @@ from honcho.environ import parse_procfile
 from tests.deploy.specs import COMMANDS_TO_COME
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("docs/deploy.md", "docs/operate.md", "docs/troubleshoot.md", "docs/security.md")
+DOCUMENTS = ("docs/deploy.md", "docs/operate.md", "docs/troubleshoot.md")
 
 # Every `npm …` of the seed document.
 NPM_COMMANDS = (
