@@ -44,10 +44,11 @@ def test_a_migration_lets_the_others_pass_and_tries_again(unapplied: None) -> No
             another.execute("SET lock_timeout = '1ms'")
             another.execute("SELECT count(*) FROM auth_user")
         if len(pauses) == 2:
-            reader.close()
+            reader.execute("ROLLBACK")
 
     with connect() as session:
         migrating.migrate_alone(session, verbosity=0, sleep=others)
+    reader.close()
     assert pauses == [migrating.PAUSE] * 2
     assert width() == 150
     with connection.cursor() as cursor:
@@ -81,11 +82,12 @@ def test_a_second_release_waits_for_the_first_one() -> None:
     def until_it_ends(pause: float) -> None:
         pauses.append(pause)
         if len(pauses) == 3:
-            first.close()
+            first.execute("SELECT pg_advisory_unlock_all()")
 
     first.execute("SELECT pg_advisory_lock(%s)", [migrating.MIGRATION_LOCK])
     with connect() as session:
         migrating.migrate_alone(session, verbosity=0, sleep=until_it_ends)
+    first.close()
     assert pauses == [migrating.LOOK_INTERVAL] * 3
 
 
