@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -75,6 +76,7 @@ def _places(program: str) -> Iterator[str]:
         yield from (str(path) for path in Path(wheel.origin).parent.glob(f"*/bin/{program}"))
 
 
+@cache
 def _version(path: str) -> int | None:
     """Its major version; None where it can't be run."""
     try:

@@ -261,10 +261,19 @@ def test_an_indexer_that_starts_meanwhile_does_not_write(
 # --- the programs -----------------------------------------------------------------------------------------------------
 
 
+# More than a pipe holds: a program does not end before what it says is read.
+MUCH = """
+    INSERT INTO amounts (amount, raw)
+    SELECT 0, string_agg(uuid_send(gen_random_uuid()), '') FROM generate_series(1, 20000)
+"""
+
+
 def test_no_argument_holds_the_password(
-    source: Database, target: Database, backup: Path, monkeypatch: pytest.MonkeyPatch
+    source: Database, target: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As everybody on the machine reads it."""
+    with source.connect() as session:
+        session.execute(MUCH)
     seen: dict[str, tuple[str, str]] = {}
     run = postgres_tools.running
 
@@ -277,8 +286,7 @@ def test_no_argument_holds_the_password(
 
     monkeypatch.setattr(postgres_tools, "running", watched)
     monkeypatch.setenv("JWT_SECRET", "canary-of-another-secret")
-    source.back_up(io.BytesIO())
-    target.restore(backup, replace=False, name=OUR_NAME)
+    target.restore(written(source, tmp_path / "dump"), replace=False, name=OUR_NAME)
     assert sorted(seen) == ["pg_dump", "pg_restore", "psql"]
     for arguments, variables in seen.values():
         assert arguments
