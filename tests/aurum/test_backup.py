@@ -281,6 +281,8 @@ def test_no_argument_holds_the_password(
     def watched(path: str, *arguments: str, **options: Any) -> Iterator[Any]:
         with run(path, *arguments, **options) as process:
             proc = Path("/proc") / str(process.pid)
+            while not (proc / "cmdline").read_text():
+                assert process.poll() is None  # for an instant a process that begins has no arguments
             seen[Path(path).name] = (proc / "cmdline").read_text(), (proc / "environ").read_text()
             yield process
 
