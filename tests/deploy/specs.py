@@ -12,8 +12,6 @@ import yaml
 from honcho.environ import parse_procfile
 
 ROOT = Path(__file__).resolve().parents[2]
-# Merged with the resolver: take them out of here then.
-COMMANDS_TO_COME = {"resolve_markets"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

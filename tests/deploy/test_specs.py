@@ -14,8 +14,6 @@ from aurum.health import PROBES
 from tests.deploy import specs
 from tests.deploy.specs import Process
 
-# Merged with the resolver: take them out of here then.
-VARIABLES_TO_COME = {"PRIVATE_KEY", "PRIVATE_KEY_FILE", "KMS_KEY_ID"}
 SIGNING = re.compile(r"PRIVATE_KEY|KMS")
 ALL = list(specs.processes())
 # Files that say which variables there are; Railway's and the Procfile leave that to the platform.
@@ -71,13 +69,13 @@ def test_every_deployment_starts_the_same_processes(spec: str) -> None:
 @pytest.mark.parametrize("process", named(ALL))
 def test_each_command_exists(process: Process) -> None:
     assert process.command[:2] == ("python", "manage.py")
-    assert process.command[2] in set(get_commands()) | specs.COMMANDS_TO_COME
+    assert process.command[2] in set(get_commands())
 
 
 @pytest.mark.parametrize("process", named([process for process in ALL if process.spec in COMPLETE]))
 def test_each_variable_is_one_that_the_settings_read(process: Process) -> None:
     assert process.variables
-    assert set(process.variables) <= set(specs.example_names()) | VARIABLES_TO_COME
+    assert set(process.variables) <= set(specs.example_names())
 
 
 @pytest.mark.parametrize("process", named([process for process in ALL if process.spec in COMPLETE]))
@@ -112,7 +110,7 @@ def test_the_resolver_alone_has_the_wallets_key(process: Process) -> None:
 
 
 def test_compose_empties_every_variable_of_the_signer() -> None:
-    signing = {name for name in {*specs.example_names(), *VARIABLES_TO_COME} if SIGNING.search(name)}
+    signing = {name for name in specs.example_names() if SIGNING.search(name)}
     others = [process for process in specs.compose() if process.name != "resolver"]
     assert len(others) == 3
     for process in others:
