@@ -22,6 +22,7 @@ class Database:
         self.gone = False
         self.changed = asyncio.Event()
         self.looks = 0
+        self.changes_in: float | None = None
 
     async def connect(self) -> Any:
         return self
@@ -37,9 +38,9 @@ class Database:
             raise psycopg.OperationalError("gone")
         return self
 
-    async def fetchone(self) -> list[str]:
+    async def fetchone(self) -> list[Any]:
         self.looks += 1
-        return [self.etag]
+        return [self.etag, self.changes_in]
 
     async def notifies(self, *, timeout: float, stop_after: int) -> AsyncIterator[None]:
         try:
