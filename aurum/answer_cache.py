@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -183,7 +184,8 @@ class AnswerCache:
     async def _follow(self, connection: psycopg.AsyncConnection) -> None:
         while True:
             started = time.monotonic()
-            [etag, changes_in] = await (await connection.execute(self._read_version)).fetchone() or ["", None]
+            found: Any = await (await connection.execute(self._read_version)).fetchone()
+            etag, changes_in = found or ("", None)
             if etag.encode() != self._etag:
                 self.forget()
                 self._etag = etag.encode()

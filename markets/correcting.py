@@ -4,6 +4,8 @@ The indexer says it, between its batches, for only the holder of the checkpoint'
 hears of those that end by themselves.
 """
 
+from typing import Any
+
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
@@ -33,7 +35,7 @@ def untold() -> bool:
 
 def announce_corrections(book: Book, checkpoint: Checkpoint) -> None:
     """Publishes each such market as it is shown now. Call with the checkpoint locked."""
-    rows = list(_untold().select_for_update().values_list("pk", "market_id", "told"))
+    rows: list[Any] = list(_untold().select_for_update().values_list("pk", "market_id", "told"))
     market_ids = sorted({market_id for _, market_id, _ in rows})
     book.load(Market, [row_id("market", market_id) for market_id in market_ids])
     book.load(Channel, [row_id("channel", feeds.market_channel(market_id)) for market_id in market_ids])

@@ -59,10 +59,10 @@ ENTRIES = f"""
 
 def in_force(market_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
     """What is shown of these markets in place of the chain's, by field; markets without corrections are left out."""
-    now = timezone.now()
-    found: dict[str, dict[str, Any]] = {}
+    now, ids = timezone.now(), _keys(market_ids)
+    found: dict[Any, dict[str, Any]] = {}
     rows = MarketCorrection.objects.filter(
-        Q(expires_at=None) | Q(expires_at__gt=now), market__in=market_ids, since__isnull=False, revoked_at=None
+        Q(expires_at=None) | Q(expires_at__gt=now), market__in=ids, since__isnull=False, revoked_at=None
     ).order_by("field")
     for market_id, field, value in rows.values_list("market_id", "field", "value"):
         found.setdefault(market_id, {})[field] = value
@@ -152,7 +152,7 @@ def make(request: HttpRequest, proposal: Proposal) -> MarketCorrection:
             field=proposal.field,
             value=Value(None, JSONField()) if proposal.value is None else proposal.value,
             reason=proposal.reason,
-            requested_by_id=request.user.pk,
+            requested_by_id=_keys(request.user.pk),
             since=None if proposal.is_guarded else now,
             expires_at=proposal.expires_at,
         )
@@ -234,7 +234,7 @@ def _of(market_id: str, field: str) -> QuerySet[MarketCorrection]:
     """Corrections of one field that are not revoked, one person at a time: whoever else changes them waits."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"correction {market_id} {field}"])
-    return MarketCorrection.objects.filter(market=market_id, field=field, revoked_at=None)
+    return MarketCorrection.objects.filter(market=_keys(market_id), field=field, revoked_at=None)
 
 
 def _replace(rows: QuerySet[MarketCorrection], request: HttpRequest, now: datetime) -> None:
@@ -246,6 +246,11 @@ def _replace(rows: QuerySet[MarketCorrection], request: HttpRequest, now: dateti
 
 def _locked(correction_id: int) -> MarketCorrection:
     return MarketCorrection.objects.select_for_update().get(pk=correction_id)
+
+
+def _keys(values: Any) -> Any:
+    """Keys that Django's stubs take for those of another column."""
+    return values
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -33,7 +33,7 @@ def edit_as_staff(request: HttpRequest, market_id: str, changes: Mapping[str, st
     """As `edit`, with an entry in the audit; whether anything changed. For whoever edits what is not their own."""
     with transaction.atomic():
         before = values(market_id)
-        after = before | changes
+        after = {**before, **changes}
         if after == before:
             return False
         edit(market_id, changes, by=request.user.get_username())

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from markets.editing import MetadataEditSerializer
 from markets.metadata import FIELDS
@@ -87,7 +88,7 @@ def dry_run(data: bytes) -> DryRun:
         result.errors.append((error.line, str(error)))
         return result
     result.rows = len(lines)
-    ids = [cells[ID_COLUMN] for _, cells in lines]
+    ids: list[Any] = [cells[ID_COLUMN] for _, cells in lines]
     stored = {row["market_id"]: row for row in MarketMetadata.objects.filter(pk__in=ids).values("market_id", *FIELDS)}
     known = set(Market.objects.filter(market_id__in=ids).values_list("market_id", flat=True)) | stored.keys()
     seen: dict[str, int] = {}

@@ -123,6 +123,25 @@ def test_trust_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
+def test_answers_are_not_kept_beyond_the_moment_at_which_they_change_by_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(cache: AnswerCache, database: Database) -> None:
+        database.changes_in = 0.5
+        database.changed.set()
+        await database.looked_at()
+        await asyncio.sleep(0)
+        keep(cache)
+        now = answer_cache.time.monotonic()
+        assert cache.find(KEY) is not None
+        monkeypatch.setattr(answer_cache.time, "monotonic", lambda: now + 0.51)
+        assert cache.find(KEY) is None
+        keep(cache, (b"/api/other", *KEY[1:]))
+        assert cache.find((b"/api/other", *KEY[1:])) is None
+
+    run(test)
+
+
 def test_memory_is_bounded_and_the_least_asked_for_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_cache, "MAX_BYTES", 50_000)
 
