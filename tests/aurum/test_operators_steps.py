@@ -177,7 +177,7 @@ def test_hostile_text_is_inert_on_every_page(olga: Client) -> None:
         assert page.status_code == 200
         assert "<script>alert" not in page.text
         assert "<img src=x" not in page.text
-        assert not re.search(r"<script(?![^>]* src=)[^>]*>|<style|\son[a-z]+=", page.text.replace("data-popup", ""))
+        assert not re.search(r"<script(?![^>]* src=)[^>]*>|<style|<[a-z][^>]*\son[a-z]+=", page.text)
 
 
 # --- who may ----------------------------------------------------------------------------------------------------------
@@ -222,7 +222,8 @@ def test_what_each_group_may_do(market: Market, group: str, allowed: set[str]) -
             assert client.post(url, body).status_code in (200, 302), name
             continue
         before = state()
-        assert client.post(url, body).status_code in (302, 403), name
+        # The list of markets is shown again, without the action.
+        assert client.post(url, body).status_code in ((200, 302) if "_selected_action" in body else (403,)), name
         assert state() == before, name
 
 
@@ -233,7 +234,7 @@ def test_nothing_is_done_by_get_nor_without_a_token_nor_by_strangers(market: Mar
     guarded.force_login(user)
     before = state()
     for name, (url, body) in listed.items():
-        assert guarded.get(url, body).status_code == 200, name
+        assert guarded.get(url, body).status_code in (200, 302), name
         assert guarded.post(url, body).status_code == 403, name
         assert stranger.post(url, body)["Location"].startswith("/admin/login/"), name
     assert state() == before

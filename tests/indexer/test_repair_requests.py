@@ -79,7 +79,7 @@ def test_a_request_is_claimed_while_the_indexer_is_far_behind(chain: tuple[Web3,
     with runner(chain[1], batch_size=20) as running_here:
         running_here.progress.report = report
         running_here.sync_once()
-    assert len(reached) > 20
+    assert len(reached) > 5
     assert reached[1] == 0, "done behind the second batch at the latest"
     assert Market.objects.get().question != "spoilt"
     assert (request.state, "0x" + market.market_id.hex()) == ("done", row.market_id)
