@@ -98,7 +98,7 @@ class ChainAt:
     def _read(self, contract: str, function: str, words: Sequence[str], types: Sequence[str]) -> Any:
         data = "0x" + keccak(function.encode())[:4].hex() + "".join(word[2:].rjust(64, "0") for word in words)
         answer = self._call(contract, data, self._block)
-        if answer is None:
+        if not answer:  # it reverts; or it is not there yet, as in a final block of a young chain
             return None
         try:
             return decode(types, answer)
