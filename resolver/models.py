@@ -101,7 +101,7 @@ class WalletAction(models.Model):
     request = models.ForeignKey(ResolutionRequest, models.PROTECT, related_name="actions", null=True)
     state = models.CharField(max_length=20, choices=ActionState.choices, default=ActionState.QUEUED)
     attempts = models.IntegerField(
-        default=0, help_text="How often the contract or a node refused, since it was queued."
+        default=0, help_text="How often it could not be done, or was refused, since it was queued."
     )
     due_at = models.DateTimeField(default=timezone.now, help_text="Not before: another attempt waits.")
     error = models.TextField(blank=True)

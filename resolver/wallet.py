@@ -252,7 +252,7 @@ class Wallet:
         if sending.outcome in FOR_ITS_FEE and self._clock() >= sent.signed_at + self._policy.pause(0):
             return self._replace(signer, sent, sent.nonce)
         if sending.outcome is Outcome.REFUSED:
-            return self._give_up(sent, Verdict(standing=Standing.BLOCKED, reason=f"a node refused: {sending.said}"))
+            return self._give_up(sent, f"a node refused: {sending.said}")
         return False
 
     def _taken(self, sent: WalletTransaction, outcome: Outcome) -> None:
@@ -301,18 +301,24 @@ class Wallet:
         try:
             replacement = self._sign(signer, sent.action, nonce, newest=sent)
         except Refused as error:
-            return self._give_up(sent, Verdict(standing=Standing.BLOCKED, reason=str(error)))
+            return self._give_up(sent, str(error))
         except Waiting as error:
             WalletAction.objects.filter(pk=sent.action_id).update(error=str(error))
             return self._hindered(f"action {sent.action_id} is not signed again: {error}")
         return self._broadcast(signer, replacement) or True
 
-    def _give_up(self, sent: WalletTransaction, verdict: Verdict) -> bool:
-        """Takes an action out of flight. Its transaction may be mined all the same: it is watched like any other."""
+    def _give_up(self, sent: WalletTransaction, why: Verdict | str) -> bool:
+        """Takes an action out of flight, for what the chain says or for a refusal.
+
+        Its transaction may be mined all the same: it is watched like any other.
+        """
         with self._writing(sent.action_id) as action:
             if action.state not in IN_FLIGHT:
                 raise Moved(f"action {action.pk} is {action.state}")
-            self._put_off(action, verdict)
+            if isinstance(why, Verdict):
+                self._put_off(action, why)
+            else:
+                self._count_refusal(action, why)
         return True
 
     # --- the next action ----------------------------------------------------------------------------------------------
@@ -351,16 +357,29 @@ class Wallet:
         return self._chain.count(signer.address) if highest is None else highest + 1
 
     def _put_off(self, action: WalletAction, verdict: Verdict) -> None:
-        """What is done by somebody else, or can't be done now."""
+        """What is done by somebody else, or can't be done yet: that may take days, and never makes it fail."""
         if verdict.standing is Standing.DONE and verdict.final:
             self._moves(action, ActionState.UNNEEDED, "unneeded", verdict.reason)
             return
         if verdict.standing is Standing.BLOCKED:
             action.attempts += 1
+        self._wait(action, verdict.reason)
+
+    def _wait(self, action: WalletAction, reason: str) -> None:
+        """Queues it for later. What was said of it before is not said again."""
         action.due_at = self._clock() + self._policy.pause(action.attempts)
-        failed = action.attempts >= self._policy.attempts
-        state = ActionState.FAILED if failed else ActionState.QUEUED
-        self._moves(action, state, "failed" if failed else "put_off", verdict.reason)
+        if (action.state, action.error) == (ActionState.QUEUED, reason):
+            action.save()
+        else:
+            self._moves(action, ActionState.QUEUED, "put_off", reason)
+
+    def _count_refusal(self, action: WalletAction, reason: str) -> None:
+        """A contract or a node has refused it: several times, and it waits for an operator."""
+        action.attempts += 1
+        if action.attempts >= self._policy.attempts:
+            self._moves(action, ActionState.FAILED, "failed", reason)
+        else:
+            self._wait(action, reason)
 
     def _refused(self, action: WalletAction, error: Refused) -> None:
         """It was not signed."""
@@ -369,7 +388,7 @@ class Wallet:
                 self._moves(locked, ActionState.FAILED, "forbidden", str(error))
                 logger.error("action %d is not signed: %s", action.pk, error, extra={"actionId": action.pk})
             else:
-                self._put_off(locked, Verdict(standing=Standing.BLOCKED, reason=str(error)))
+                self._count_refusal(locked, str(error))
 
     # --- signing ------------------------------------------------------------------------------------------------------
 

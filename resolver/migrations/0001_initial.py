@@ -148,7 +148,7 @@ class Migration(migrations.Migration):
                 (
                     "attempts",
                     models.IntegerField(
-                        default=0, help_text="How often the contract or a node refused, since it was queued."
+                        default=0, help_text="How often it could not be done, or was refused, since it was queued."
                     ),
                 ),
                 (
