@@ -47,7 +47,10 @@ def selectors(node: Any) -> list[Any]:
 def shown() -> dict[str, set[str]]:
     """The samples that our processes show, with the names of their labels."""
     counters = Counters()
-    counters.head(10, 1_000)
+    counters.reached(head=10, indexed=9, lag_seconds=2)
+    counters.stored(failed_events=0, open_repairs=0)
+    counters.requested("node", "eth_call", "ok", 0.1)
+    counters.reorganised(20)
     count_request("GET", "/health", 200, 0.1)
     queries.inc()
     registry = CollectorRegistry()
