@@ -16,6 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 from django.views.generic import RedirectView
 
+from indexer.models import RepairRequest
 from operators.models import AuditEntry
 from resolver.actions import calldata_of
 from resolver.models import ActionState, ResolutionRequest
@@ -41,6 +42,7 @@ USUAL: dict[str, tuple[Answers, Answers]] = {
     "delete": (NOBODY, NOBODY),
     "history": (ALL, ALL),
 }
+OPERATORS = (403, 200, 403, 200)
 ASKERS, APPROVERS = (403, 405, 405, 405), (403, 403, 405, 405)
 TABLE: dict[str, tuple[Answers, Answers]] = {
     "resolver_resolutionrequest_propose": ((403, 200, 200, 200), (403, CHANGED, CHANGED, CHANGED)),
@@ -55,6 +57,17 @@ TABLE: dict[str, tuple[Answers, Answers]] = {
     "resolver_walletswitch_release": (APPROVERS, (403, 403, CHANGED, CHANGED)),
     "markets_marketmetadata_add": ((403, 200, 403, 200), (403, CHANGED, 403, CHANGED)),
     "markets_marketmetadata_change": (ALL, (403, CHANGED, 403, CHANGED)),
+    # What is not confirmed yet, and a file that is not there, are shown again.
+    "markets_market_correct": (OPERATORS, OPERATORS),
+    "markets_marketmetadata_import": (OPERATORS, OPERATORS),
+    "markets_marketmetadata_export": (ALL, ALL),
+    "markets_marketcorrection_approve": ((403, 200, 200, 200), (403, CHANGED, CHANGED, CHANGED)),
+    "markets_marketcorrection_revoke": ((403, 200, 200, 200), (403, CHANGED, CHANGED, CHANGED)),
+    "indexer_indexedevent_retry": (OPERATORS, (403, CHANGED, 403, CHANGED)),
+    "indexer_repairrequest_request": (OPERATORS, (403, CHANGED, 403, CHANGED)),
+    "indexer_repairrequest_cancel": (OPERATORS, (403, CHANGED, 403, CHANGED)),
+    # Its action "hide".
+    "markets_market_changelist": (ALL, (200, CHANGED, 200, CHANGED)),
     # Its action "try again".
     "indexer_indexedevent_changelist": (ALL, (200, CHANGED, 200, CHANGED)),
 }
@@ -96,6 +109,9 @@ class World:
         self.failed, self.queued = make_action(ActionState.FAILED), make_action()
         self.question = factories.make_question()
         self.market = factories.make_market()
+        self.correction = factories.make_correction(self.market, "payouts", ["1", "0"], since=None)
+        self.event = factories.make_event(processed=False, error="e")
+        self.repair = RepairRequest.objects.create(from_block=1, to_block=2, reason="r")
 
     def address(self, name: str) -> str:
         model, _, page = name.rpartition("_")
@@ -103,10 +119,18 @@ class World:
             **dict.fromkeys(("propose", "void"), (self.question.pk,)),
             **dict.fromkeys(("approve", "reject", "withdraw"), (self.wish.pk,)),
             **dict.fromkeys(("stop", "release", "add", "changelist"), ()),
-            "retry": (self.failed.pk,),
-            "cancel": (self.queued.pk,),
+            **dict.fromkeys(("import", "export", "request"), ()),
+            "correct": (self.market.pk,),
+            "markets_marketcorrection_approve": (self.correction.pk,),
+            "markets_marketcorrection_revoke": (self.correction.pk,),
+            "resolver_walletaction_retry": (self.failed.pk,),
+            "resolver_walletaction_cancel": (self.queued.pk,),
+            "indexer_indexedevent_retry": (self.event.pk,),
+            "indexer_repairrequest_cancel": (self.repair.pk,),
         }
-        return reverse(f"admin:{name}", args=own[page] if page in own else [self.rows[model].pk])
+        if name in own or page in own:
+            return reverse(f"admin:{name}", args=own.get(name) or own[page])
+        return reverse(f"admin:{name}", args=[self.rows[model].pk])
 
     def form(self, name: str) -> dict[str, Any]:
         """What is sent there."""
@@ -117,12 +141,19 @@ class World:
             "add": {"market": self.market.market_id, "category": "Sport"},
             "change": {"category": "changed"},
             "delete": {"post": "yes"},
+            "correct": {"field": "question", "value": "Another one?"},
+            "request": {"first": 1_000, "last": 1_001},
+            "markets_market_changelist": {
+                "action": "hide",
+                "_selected_action": [str(self.market.pk)],
+                "confirm": "yes",
+            },
             "changelist": {
                 "action": "try_again",
                 "_selected_action": [str(self.rows["indexer_indexedevent"].pk)],
             },
         }
-        return {"reason": "a good reason"} | forms.get(page, {})
+        return {"reason": "a good reason"} | forms.get(name, forms.get(page, {}))
 
     def seal(self, kind: str, payouts: list[int] | None) -> str:
         return seal(calldata_of(kind, self.question.question_id, payouts), UNTOUCHED, WALLET, ORACLE)
