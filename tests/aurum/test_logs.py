@@ -6,7 +6,8 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,19 +29,19 @@ LOGGERS = (
 HOSTILE = "a\nb\r\nc\x1b[31mred\x00\x85\u2028\u202ed\x7f\ud800 \u200be\t"
 FORMATTERS = {"json": JsonFormatter, "terminal": TerminalFormatter}
 
-Written = Callable[[], str]
 
-
-@pytest.fixture(params=FORMATTERS)
-def written(request: pytest.FixtureRequest) -> Iterator[Written]:
-    """What the root's handler has written, in this format."""
+@contextmanager
+def writing(form: str) -> Iterator[io.StringIO]:
+    """What the root's only handler writes, in this format; pytest's own would fail on what does not fit."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(FORMATTERS[request.param](Redactor(["canary-configured-secret"])))
+    handler.setFormatter(FORMATTERS[form](Redactor(["canary-configured-secret"])))
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, [handler]
-    yield stream.getvalue
-    root.handlers = handlers
+    try:
+        yield stream
+    finally:
+        root.handlers = handlers
 
 
 def formatted(formatter: type[SafeFormatter], message: str, *arguments: Any, **extra: Any) -> str:
@@ -108,9 +109,20 @@ def test_arguments_that_do_not_fit_are_a_line_all_the_same(capsys: pytest.Captur
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("form", FORMATTERS)
 @pytest.mark.parametrize("name", LOGGERS)
-def test_no_logger_tells_a_secret(written: Written, name: str) -> None:
-    logger = logging.getLogger(name)
+def test_no_logger_tells_a_secret(form: str, name: str) -> None:
+    with writing(form) as stream:
+        tell(logging.getLogger(name))
+    text = stream.getvalue()
+    assert text.count("it failed") == 1
+    assert text.count("[redacted]") > 15
+    assert "Traceback" in text
+    assert [canary for canary in CANARIES if canary in text] == []
+
+
+def tell(logger: logging.Logger) -> None:
+    """Secrets in each part of a record."""
     logger.error(SAID)
     logger.error("%s and %r", SAID, {"password": "canary-password"})
     logger.error("x", extra={"told": SAID, "listed": [{"deep": (SAID,)}], "password": "canary-password"})
@@ -126,11 +138,6 @@ def test_no_logger_tells_a_secret(written: Written, name: str) -> None:
         logger.exception("it failed")
     with log_context(requestId="r", told=SAID):
         logger.error("x")
-    text = written()
-    assert text.count("it failed") == 1
-    assert text.count("[redacted]") > 15
-    assert "Traceback" in text
-    assert [canary for canary in CANARIES if canary in text] == []
 
 
 def test_the_settings_formatters_know_the_settings_secrets() -> None:
@@ -142,24 +149,28 @@ def test_the_settings_formatters_know_the_settings_secrets() -> None:
 # --- forgery ----------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_from_outside_makes_a_line_of_its_own(written: Written) -> None:
+@pytest.mark.parametrize("form", FORMATTERS)
+def test_nothing_from_outside_makes_a_line_of_its_own(form: str) -> None:
     logger = logging.getLogger("aurum.traffic")
-    with log_context(requestId=HOSTILE):
+    with writing(form) as stream, log_context(requestId=HOSTILE):
         logger.error("GET %s", HOSTILE, extra={"path": HOSTILE, HOSTILE: HOSTILE, "list": [HOSTILE]})
         logger.error(HOSTILE)
-    lines = written().removesuffix("\n").split("\n")
+    lines = stream.getvalue().removesuffix("\n").split("\n")
     assert len(lines) == 2
     assert all(line.isprintable() for line in lines)
     assert all(line.encode("utf-8") for line in lines)
 
 
-def test_nor_does_the_text_of_an_error(written: Written) -> None:
-    try:
-        raise ValueError(f"x\n12:00:00 INFO    aurum: forged\n{HOSTILE}")
-    except ValueError:
-        logging.getLogger("indexer").exception("failed")
-    first, *others = written().removesuffix("\n").split("\n")
+@pytest.mark.parametrize("form", FORMATTERS)
+def test_nor_does_the_text_of_an_error(form: str) -> None:
+    with writing(form) as stream:
+        try:
+            raise ValueError(f"x\n12:00:00 INFO    aurum: forged\n{HOSTILE}")
+        except ValueError:
+            logging.getLogger("indexer").exception("failed")
+    first, *others = stream.getvalue().removesuffix("\n").split("\n")
     assert "failed" in first
+    assert first.isprintable()
     assert all(line.startswith("  | ") and line.isprintable() for line in others)
 
 
