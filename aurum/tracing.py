@@ -35,7 +35,8 @@ def start(endpoint: str, redactor: Redactor, *, environment: str, release: str, 
     exporter = exporter or otlp.OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
     provider.add_span_processor(_named())
     provider.add_span_processor(BatchSpanProcessor(_redacting(exporter, redactor)))
-    django.DjangoInstrumentor().instrument(tracer_provider=provider)
+    # Behind RequestIdMiddleware, which is first.
+    django.DjangoInstrumentor().instrument(tracer_provider=provider, middleware_position=1)
     psycopg.PsycopgInstrumentor().instrument(tracer_provider=provider)
     return provider
 
