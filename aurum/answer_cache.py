@@ -16,6 +16,8 @@ from typing import Any
 
 import psycopg
 
+from aurum.log_context import apart
+
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 2**20  # of all that is kept
@@ -105,7 +107,7 @@ class AnswerCache:
         self._bytes = 0
         self._requests: dict[bytes, Asked | None] = {}
         self._trusted_until = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[None] | None = None
         # Only answers with this one are kept: others were read before a change, or from a replica that lags.
         self._etag = b""
 
@@ -168,7 +170,7 @@ class AnswerCache:
     def start(self) -> None:
         """Follows the database from now on; needs a running loop, and does nothing where it does already."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="answer cache")
+            self._task = apart(self._run())
 
     async def _run(self) -> None:
         while True:

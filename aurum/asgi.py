@@ -21,6 +21,7 @@ from aurum.connections import ConnectionLimit  # noqa: E402
 from aurum.database import connect_async, open_read_pool  # noqa: E402
 from aurum.front import Front  # noqa: E402
 from aurum.origins import OriginCheck  # noqa: E402
+from aurum.request_id import SocketRequestId  # noqa: E402
 from aurum.tally import Tally  # noqa: E402
 from aurum.wsgi_bridge import WsgiBridge  # noqa: E402
 from indexer.status import FEED_POSITION  # noqa: E402
@@ -39,13 +40,15 @@ tally = Tally()
 application = ProtocolTypeRouter(
     {
         "http": Front(answers, direct_reads, WsgiBridge(django_application), tally),
-        "websocket": OriginCheck(
-            ConnectionLimit(
-                URLRouter(
-                    [
-                        path("ws", FeedConsumer.as_asgi(hub=hub, kinds=CHANNELS, authenticate=authenticate)),
-                        re_path("", WebsocketDenier.as_asgi()),
-                    ]
+        "websocket": SocketRequestId(
+            OriginCheck(
+                ConnectionLimit(
+                    URLRouter(
+                        [
+                            path("ws", FeedConsumer.as_asgi(hub=hub, kinds=CHANNELS, authenticate=authenticate)),
+                            re_path("", WebsocketDenier.as_asgi()),
+                        ]
+                    )
                 )
             )
         ),

@@ -11,15 +11,15 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aurum.answer_cache import Answer, AnswerCache, Asked, Key, asked, has
+from aurum.log_context import begin_log_context, current_request_id
 from aurum.metrics import route_of
-from aurum.request_id import PLAIN_BYTES, new_request_id
+from aurum.request_id import PLAIN_BYTES, about, new_request_id, offered_id
 from aurum.tally import Tally
 from aurum.throttling import USAGE, Usage
 from aurum.traffic import record
 from aurum.wsgi_bridge import Answered, WsgiBridge
 from markets.direct_reads import DirectReads
 
-REQUEST_ID = b"x-request-id"
 LIVE = "/health/live"
 LIVES = Answered(
     200,
@@ -44,11 +44,13 @@ class Front:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.cache.start()
         started = perf_counter()
+        # The request's task ends with it, and what the server says of it comes behind.
+        begin_log_context(offered_id(scope["headers"]) or new_request_id(), **about(scope["path"]))
         answered = await self._answer(scope, receive)
         if answered is None:
             return
         method, path, spent = scope["method"], scope["path"], perf_counter() - started
-        record(method, path, route_of(path), answered.status, spent, dict(answered.headers).get(REQUEST_ID, b""))
+        record(method, path, route_of(path), answered.status, spent, current_request_id.get().encode())
         await send({"type": "http.response.start", "status": answered.status, "headers": answered.headers})
         await send({"type": "http.response.body", "body": answered.body})
 
@@ -118,7 +120,7 @@ def _limit_headers(usage: Usage) -> list[tuple[bytes, bytes]]:
 
 
 def _from_kept(answer: Answer, request: Asked, limits: list[tuple[bytes, bytes]]) -> Answered:
-    own = [(b"x-request-id", _request_id(request)), *limits]
+    own = [(b"x-request-id", current_request_id.get().encode()), *limits]
     if has(answer, request.etags):
         return Answered(304, [*(header for header in answer.headers if header[0] != b"content-type"), *own], b"")
     length = (b"content-length", str(len(answer.body)).encode())

@@ -15,7 +15,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
-from aurum.request_id import current_request_id
+from aurum.log_context import current_request_id
 
 logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"

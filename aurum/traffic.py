@@ -1,13 +1,12 @@
 """Takes note of each answered HTTP request: in the metrics, and as a line of the log."""
 
 import logging
-import re
 from typing import Any
 
 from aurum.metrics import count_request
+from aurum.request_id import about
 
 logger = logging.getLogger(__name__)
-MARKET = re.compile(r"/api/markets/(0x[0-9a-fA-F]{64}|[0-9a-fA-F-]{36})")
 LONGEST_PATH = 200  # characters that the log shows; never the query, where people put what is secret
 
 
@@ -16,9 +15,6 @@ def record(method: str, path: str, route: str, status: int, seconds: float, requ
     count_request(method, route, status, seconds)
     if not logger.isEnabledFor(logging.INFO):
         return
-    fields: dict[str, Any] = {"requestId": request_id.decode("latin-1"), "status": status}
+    fields: dict[str, Any] = {"requestId": request_id.decode("latin-1"), **about(path), "status": status}
     fields["milliseconds"] = round(seconds * 1000, 2)
-    market = MARKET.match(path)
-    if market:
-        fields["marketId"] = market[1].lower()
     logger.info("%s %s %d", method[:10], path[:LONGEST_PATH], status, extra=fields)

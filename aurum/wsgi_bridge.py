@@ -10,11 +10,11 @@ import gzip
 import io
 import json
 import sys
-import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from aurum.log_context import current_request_id
 from aurum.problems import CONTENT_TYPE, problem
 from aurum.throttling import USAGE
 
@@ -103,10 +103,8 @@ def _compressed(answered: Answered) -> Answered:
 
 
 def _too_large() -> Answered:
-    """Before Django, which would have given the request its id."""
-    request_id = uuid.uuid4().hex
-    body = json.dumps(problem(413, "The body is too large.") | {"requestId": request_id}).encode()
-    headers = {"content-type": CONTENT_TYPE, "content-length": str(len(body)), "x-request-id": request_id}
+    body = json.dumps(problem(413, "The body is too large.")).encode()
+    headers = {"content-type": CONTENT_TYPE, "content-length": str(len(body)), "x-request-id": current_request_id.get()}
     return Answered(413, [(name.encode(), value.encode()) for name, value in headers.items()], body)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from aurum.log_context import in_this_context, log_context
 from indexer.decode import Contracts
 from indexer.fetch import Batch, Fetcher
 
@@ -19,7 +20,7 @@ Spawn = Callable[[Callable[[], None]], object]
 
 def in_thread(work: Callable[[], None]) -> None:
     """A daemon: a node that does not answer must not keep the process from ending."""
-    threading.Thread(target=work, name="read ahead", daemon=True).start()
+    threading.Thread(target=in_this_context(work), name="read ahead", daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ class ReadAhead:
 
         def work() -> None:
             try:
-                future.set_result(self._fetch(wanted, contracts))
+                # Under the id of the batch that is written meanwhile.
+                with log_context(readingFrom=wanted.first, readingTo=wanted.last):
+                    future.set_result(self._fetch(wanted, contracts))
             except BaseException as error:
                 future.set_exception(error)
 

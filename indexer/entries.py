@@ -47,6 +47,7 @@ class Entry(msgspec.Struct, gc=False):
             self.row.transaction_hash,
             self.row.log_index,
             error,
+            extra={"transactionHash": self.row.transaction_hash, "logIndex": self.row.log_index},
         )
 
     def succeed(self) -> None:

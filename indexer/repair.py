@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from aurum.log_context import log_context
 from indexer.chain import Header, MalformedAnswer
 from indexer.collateral import learn_collateral
 from indexer.entries import read_batch
@@ -222,10 +223,11 @@ def run_due_repairs(rpc: Rpc, ledger: Ledger, *, batch_size: int) -> bool:
     checkpoint = Checkpoint.objects.first()
     if checkpoint is None or not checkpoint.block_hash:
         return False
-    try:
-        _step(request, checkpoint, Repairer(rpc, ledger, batch_size=batch_size))
-    except (RpcError, MalformedAnswer, InconsistentAnswer, ChainMoved) as error:
-        _try_later(request, f"{type(error).__name__}: {error}"[:1000], give_up=False)
+    with log_context(repairId=request.pk):
+        try:
+            _step(request, checkpoint, Repairer(rpc, ledger, batch_size=batch_size))
+        except (RpcError, MalformedAnswer, InconsistentAnswer, ChainMoved) as error:
+            _try_later(request, f"{type(error).__name__}: {error}"[:1000], give_up=False)
     return _due().exists()
 
 

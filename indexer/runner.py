@@ -11,6 +11,8 @@ from typing import Any
 from django.db import close_old_connections, transaction
 
 from aurum.database import DATABASE_ERRORS, passes, renew_connections
+from aurum.log_context import begin_log_context, log_context
+from aurum.request_id import new_request_id
 from indexer.ahead import ReadAhead, Spawn, in_thread
 from indexer.breaches import Sums
 from indexer.chain import Header, MalformedAnswer
@@ -159,6 +161,7 @@ class Runner:
             checkpoint, self.from_block = Checkpoint.objects.get(), None
         first = checkpoint.block_number + 1
         while not self.stop.is_set():
+            begin_log_context(f"batch-{new_request_id()}")  # until the next one: what fails is told further up
             view = self.rpc.look(checkpoint.block_number if checkpoint.block_hash else None)
             head = view.head
             target = head.number if self.to_block is None else min(head.number, self.to_block)
@@ -372,7 +375,8 @@ class Runner:
     def _last_words(self) -> Iterator[None]:
         """The status says how the loop ended."""
         try:
-            yield
+            with log_context():
+                yield
         except tuple(STOPPING) as error:
             self._heartbeat.stopped(STOPPING[type(error)], error)
             raise

@@ -14,6 +14,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import close_old_connections
 
 from aurum.database import DATABASE_ERRORS
+from aurum.log_context import current_request_id, in_this_context
 from markets.frames import Frame
 from markets.hub import Hub, Subscription, Unavailable
 from markets.protocol import FrameError, Target, echoed, read_frame, read_target
@@ -56,7 +57,7 @@ async def in_thread(work: Callable[[], T]) -> T:
         finally:
             close_old_connections()
 
-    return await asyncio.get_running_loop().run_in_executor(READERS, run)
+    return await asyncio.get_running_loop().run_in_executor(READERS, in_this_context(run))
 
 
 class FeedConsumer(AsyncWebsocketConsumer):
@@ -251,7 +252,8 @@ class FeedConsumer(AsyncWebsocketConsumer):
 
     async def _refuse(self, error: FrameError, frame: Mapping[str, Any]) -> None:
         answer = {"type": "error", "code": error.code, "message": str(error)}
-        self._say(answer | error.details | echoed(frame))
+        request_id = {"requestId": current_request_id.get()} if current_request_id.get() else {}
+        self._say(answer | error.details | request_id | echoed(frame))
         if error.code == "unauthenticated":
             await self._subscriber.drained()
             await self._close(UNAUTHENTICATED)

@@ -17,6 +17,7 @@ from django.urls import resolve
 from psycopg_pool import AsyncConnectionPool
 
 from aurum.answer_cache import OWN_HEADERS, Headers, Key
+from aurum.log_context import apart
 from aurum.metrics import queries
 from aurum.wsgi_bridge import Answered, environ_of
 from markets.pages import Plan
@@ -33,7 +34,7 @@ class DirectReads:
 
     def __init__(self, open_pool: Callable[[], Awaitable[AsyncConnectionPool]]) -> None:
         self._open_pool = open_pool
-        self._pool: asyncio.Task[AsyncConnectionPool] | None = None
+        self._pool: asyncio.Future[AsyncConnectionPool] | None = None
         self._headers: OrderedDict[Key, Headers] = OrderedDict()
 
     async def answer(self, key: Key, scope: Any) -> Answered | None:
@@ -69,7 +70,7 @@ class DirectReads:
 
     async def _run(self, plan: Plan) -> list[Any]:
         if self._pool is None or (self._pool.done() and (self._pool.cancelled() or self._pool.exception())):
-            self._pool = asyncio.ensure_future(self._open_pool())
+            self._pool = apart(self._open_pool())
         queries.inc()
         # Others wait for the same pool: it must not go with a request that is cancelled.
         async with (await asyncio.shield(self._pool)).connection() as connection:

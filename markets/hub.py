@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from aurum.log_context import apart
 from markets.frames import Frame
 from markets.subscribers import QUEUE_SIZE, Subscriber
 from markets.wakeups import RECONNECT_PAUSE, Waker
@@ -124,7 +125,7 @@ class Hub:
             str, tuple[Subscription, ...]
         ] = {}  # of channels that had news since somebody came or went
         self._subscribers: list[set[Subscriber]] = [set() for _ in range(HEARTBEAT)]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Future[None]] = []
         self._woken = asyncio.Event()
         self._following = asyncio.Event()
         self._last_id = -1  # nothing is read yet
@@ -191,7 +192,7 @@ class Hub:
     def _start(self) -> None:
         if not self._tasks:
             work = [self._follow(), self._beat(), *(wake(self._woken.set) for wake in self._wakers)]
-            self._tasks = [asyncio.ensure_future(each) for each in work]
+            self._tasks = [apart(each) for each in work]
 
     async def stop(self) -> None:
         """Ends all that runs."""

@@ -313,15 +313,17 @@ ERROR = MessageType(
         "code": {"enum": list(ERRORS), "description": "\n".join(f"- `{code}`: {ERRORS[code]}" for code in ERRORS)},
         "message": TEXT,
         "marketIds": {"type": "array", "items": BYTES32, "description": "With `unknown_market`, of several."},
+        "requestId": TEXT | {"description": "The connection's, in our logs: that of its handshake."},
         "id": OWN_ID,
     },
     example={
         "code": "unknown_market",
         "message": ERRORS["unknown_market"],
         "marketIds": [examples.MARKET_ID],
+        "requestId": "3f2a9c1d5e6b47788090a1b2c3d4e5f6",
         "id": 7,
     },
-    optional=("marketIds", "id"),
+    optional=("marketIds", "requestId", "id"),
 )
 CONNECTION = (FINALITY, HEARTBEAT, DRAINING)
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any, Protocol
 
 from markets.frames import Frame
@@ -37,7 +38,7 @@ class Subscriber:
     ends the connection, `lose` a channel's subscription, of which it returns what the client is told.
     """
 
-    __slots__ = ("_close", "_lose", "_send", "_sender", "_transport", "_waiting", "_wire", "is_closed")
+    __slots__ = ("_close", "_context", "_lose", "_send", "_sender", "_transport", "_waiting", "_wire", "is_closed")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Subscriber:
         self._close = close
         self._lose = lose
         self._wire = wire
+        self._context = copy_context()  # the hub offers, and the lines are the connection's
         self._transport: Any = None if wire is None else wire.transport
         self._waiting: deque[Frame] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -69,7 +71,7 @@ class Subscriber:
         if len(self._waiting) > QUEUE_SIZE:
             self._shed()
         if self._sender is None:
-            self._sender = asyncio.create_task(self._send_waiting(), name="slow subscriber")
+            self._sender = asyncio.create_task(self._send_waiting(), name="slow subscriber", context=self._context)
 
     @property
     def is_behind(self) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from aurum.request_id import current_request_id
+from aurum.log_context import current_request_id
 from aurum.throttling import address_of
 from operators.models import AuditEntry
 

@@ -10,6 +10,8 @@ from datetime import datetime
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from aurum.log_context import log_context
+from aurum.request_id import new_request_id
 from markets.models import Checkpoint, Market
 from operators import audit
 from oracle.lifecycle import State
@@ -55,9 +57,10 @@ class Resolver:
     def run(self) -> Pass:
         """Queues what is needed."""
         done = Pass()
-        for wanted in self.wanted(done):
-            if self._queue(wanted):
-                done.queued += wanted
+        with log_context(requestId=f"pass-{new_request_id()}"):
+            for wanted in self.wanted(done):
+                if self._queue(wanted):
+                    done.queued += wanted
         return done
 
     def wanted(self, done: Pass) -> Iterator[list[WalletAction]]:

@@ -15,6 +15,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from aurum.log_context import log_context
+from aurum.request_id import new_request_id
 from indexer.chain import InconsistentAnswer, MalformedAnswer
 from indexer.endpoints import RpcError
 from operators import audit
@@ -85,6 +87,10 @@ class Wallet:
 
         Raises nothing of nodes, signer or lock: what can't be told now is tried again later. Raises database errors.
         """
+        with log_context(requestId=f"wallet-{new_request_id()}"):
+            return self._try_step()
+
+    def _try_step(self) -> bool:
         if self._signer is None:
             return self._hindered("there is no signer: set PRIVATE_KEY, PRIVATE_KEY_FILE or KMS_KEY_ID")
         if self._lock is not None and not self._lock.hold():
@@ -495,7 +501,7 @@ class Wallet:
     @contextmanager
     def _writing(self, action_id: int, *expected: ActionState) -> Iterator[WalletAction]:
         """A transaction with the action's row locked, as it is now. Raises Moved where it is in another state."""
-        with transaction.atomic():
+        with log_context(actionId=action_id), transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute(LIMIT_PAUSES)
             action = WalletAction.objects.select_for_update().get(pk=action_id)

@@ -40,7 +40,9 @@ def configured_signer() -> Signer | None:
         if settings.PRIVATE_KEY is not None:
             return LocalSigner(settings.PRIVATE_KEY)
         if settings.PRIVATE_KEY_FILE:
-            return LocalSigner(key_in_file(settings.PRIVATE_KEY_FILE))
+            key = key_in_file(settings.PRIVATE_KEY_FILE)
+            settings.REDACTOR.learn(key.reveal())
+            return LocalSigner(key)
         return KmsSigner(_kms_client(), settings.KMS_KEY_ID) if settings.KMS_KEY_ID else None
     except (ImproperlyConfigured, SigningFailed) as error:
         raise CommandError(str(error)) from None

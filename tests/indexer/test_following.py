@@ -1,5 +1,6 @@
 """The runner at the head, over a fake node: what a new block costs, and what is believed of a chain that changes."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,12 +9,15 @@ from dataclasses import replace
 import pytest
 
 from aurum.database import connect
+from aurum.log_context import log_context, log_fields
+from indexer.ahead import in_thread
 from indexer.leadership import Leadership
 from indexer.rpc import Rpc, View
 from indexer.runner import Deployment, Runner, WrongChain
 from markets.models import Checkpoint
 from tests.fakes import FakeChain, FakeNode
 from tests.faults.world import CONTRACTS
+from tests.hearing import hearing
 from tests.snapshots import database
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -95,3 +99,38 @@ def test_what_became_final_while_it_looked_is_not_taken_for_final_of_its_own_bra
         assert Checkpoint.objects.get().block_hash == chain.head.hash
         runner.sync_once()
         assert Checkpoint.objects.get().finalized_block == 27
+
+
+def test_each_batch_has_an_id_of_its_own_on_all_its_lines() -> None:
+    chain = FakeChain()
+    chain.mine(20)
+    with FakeNode(chain) as node, following(chain, node) as runner, hearing("indexer") as lines:
+        chain.append()
+        runner.sync_once()
+        node.fail("error_500")
+        chain.append()
+        runner.sync_once()
+    ids = [fields["requestId"] for _, fields in lines]
+    assert [message for message, _ in lines if message.startswith("indexed")] == [
+        "indexed 1 blocks to 21",
+        "indexed 1 blocks to 22",
+    ]
+    assert all(re.fullmatch("batch-[0-9a-f]{32}", each) for each in ids)
+    # What went wrong with a batch stands under its id.
+    failed = next(fields for message, fields in lines if message.startswith("RPC endpoint failed"))
+    assert [failed["requestId"] == each for each in ids] == [False, True, True]
+    assert log_fields() == {}
+
+
+def test_what_is_read_ahead_is_read_under_the_id_of_the_batch_in_hand() -> None:
+    seen: list[dict[str, object]] = []
+    ahead = threading.Event()
+
+    def work() -> None:
+        seen.append(log_fields())
+        ahead.set()
+
+    with log_context(requestId="batch-1"):
+        in_thread(work)
+        assert ahead.wait(30)
+    assert seen == [{"requestId": "batch-1"}]

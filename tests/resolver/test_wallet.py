@@ -1,5 +1,6 @@
 """The wallet's rules, each alone, against a chain that does what a test says."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from eth_hash.auto import keccak
 
+from aurum.log_context import log_fields
 from aurum.secret import Secret
 from indexer.chain import Header
 from operators.models import AuditEntry
@@ -17,6 +19,7 @@ from resolver.node import Fees, Outcome, Receipt, Reverted, Sending, Sight
 from resolver.policy import Policy, Standing, Verdict
 from resolver.signer import LocalSigner
 from resolver.wallet import Wallet
+from tests.hearing import hearing
 from tests.resolver.wallets import Clock
 
 pytestmark = pytest.mark.django_db
@@ -153,6 +156,20 @@ def test_the_life_of_an_action() -> None:
     ]
     case.step()
     assert case.chain.sent == [sent.hash]
+
+
+def test_an_actions_lines_and_audit_say_which_step_and_which_action_they_are_of() -> None:
+    case, action = Case(), queue()
+    with hearing("resolver") as lines:
+        case.step()
+        case.chain.mine(WalletTransaction.objects.get().hash)
+        case.step()
+    steps = list(AuditEntry.objects.order_by("id").values_list("request_id", flat=True))
+    assert [fields for _, fields in lines] == [{"requestId": each, "actionId": action.pk} for each in steps]
+    signed, sent, mined = steps
+    assert re.fullmatch("wallet-[0-9a-f]{32}", signed)
+    assert (sent == signed, mined == signed) == (True, False)
+    assert log_fields() == {}
 
 
 def test_one_after_the_other() -> None:
