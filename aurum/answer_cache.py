@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from aurum.log_context import apart
+from aurum.sources import MIN_BLOCK, NOTHING, block_of, seen_block
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ PERSONAL = frozenset(
 )
 # What an answer may differ by, beside its path and query.
 VARYING = (b"host", b"origin", b"accept", b"x-forwarded-proto")
+MIN_BLOCK_BYTES = MIN_BLOCK.lower().encode()
 # Of these, each answer has its own.
 OWN_HEADERS = frozenset(
     (
@@ -56,6 +58,7 @@ class Answer:
     """
 
     etag: bytes
+    block: int
     route: str
     headers: Headers
     head: bytes
@@ -67,13 +70,14 @@ class Answer:
 class Asked:
     """What a request is, as far as kept answers go; `etags` are those that the client has, `request_id` its own.
 
-    `forwarded_for` is what proxies say of where it comes from.
+    `forwarded_for` is what proxies say of where it comes from, `seen` the last block that the client has seen.
     """
 
     key: Key
     etags: bytes
     request_id: bytes
     forwarded_for: bytes
+    seen: int
 
 
 def asked(method: str, target: bytes, headers: Headers) -> Asked | None:
@@ -89,20 +93,31 @@ def asked(method: str, target: bytes, headers: Headers) -> Asked | None:
     key = (target, encoding, *(values.get(name, b"") for name in VARYING))
     if sum(map(len, key)) > MAX_KEY:
         return None
-    own = (values.get(name, b"") for name in (b"if-none-match", b"x-request-id", b"x-forwarded-for"))
-    return Asked(key, *own)
+    etags = values.get(b"if-none-match", b"")
+    try:
+        seen = seen_block(values.get(MIN_BLOCK_BYTES, b""), etags)
+    except ValueError:
+        return None  # Django says so
+    return Asked(key, etags, values.get(b"x-request-id", b""), values.get(b"x-forwarded-for", b""), seen)
 
 
 class AnswerCache:
     """The kept answers of one process.
 
     `connect` opens an autocommit connection to the database; `read_version` is the statement that gives the ETag that
-    answers have now, and in how many seconds they have another by themselves (null: not until something is written).
+    answers have now, and in how many seconds they have another by themselves (null: not until something is written);
+    `hear` is told of each: the ETag, empty while it is not known, and for how many seconds it is good.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[psycopg.AsyncConnection]], read_version: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[psycopg.AsyncConnection]],
+        read_version: str,
+        hear: Callable[[str, float], None],
+    ) -> None:
         self._connect = connect
         self._read_version = read_version
+        self._hear = hear
         self._answers: OrderedDict[Key, Answer] = OrderedDict()
         self._bytes = 0
         self._requests: dict[bytes, Asked | None] = {}
@@ -113,10 +128,10 @@ class AnswerCache:
 
     # --- finding ---------------------------------------------------------------------------------------------------
 
-    def find(self, key: Key) -> Answer | None:
-        """The kept answer, if it is known to be what Django would answer now."""
+    def find(self, key: Key, seen: int = NOTHING) -> Answer | None:
+        """The kept answer, if it is known to be what Django would answer now to a client that has seen this block."""
         answer = self._answers.get(key)
-        if answer is None or time.monotonic() > self._trusted_until:
+        if answer is None or seen > answer.block or time.monotonic() > self._trusted_until:
             return None
         self._answers.move_to_end(key)
         return answer
@@ -157,6 +172,7 @@ class AnswerCache:
     def forget(self) -> None:
         """Something changed: every answer is asked of Django again, and none kept until the new version is known."""
         self._etag = b""
+        self._hear("", 0)
         self._answers.clear()
         self._bytes = 0
 
@@ -180,6 +196,7 @@ class AnswerCache:
                     await self._follow(connection)
             except (psycopg.Error, OSError) as error:
                 self._trusted_until = 0.0
+                self._hear("", 0)
                 logger.warning("no word of new blocks, so nothing is kept: %s", type(error).__name__)
                 await asyncio.sleep(RECONNECT_PAUSE)
 
@@ -193,6 +210,7 @@ class AnswerCache:
                 self._etag = etag.encode()
             lasts = TRUST if changes_in is None else min(TRUST, changes_in)
             self._trusted_until = started + lasts
+            self._hear(etag, lasts)
             async for _ in connection.notifies(timeout=min(CHECK_INTERVAL, lasts), stop_after=1):
                 self.forget()
 
@@ -206,6 +224,7 @@ def _answer(etag: bytes, headers: Headers, body: bytes, route: str) -> Answer:
     lines = b"".join(b"%s: %s\r\n" % header for header in headers)
     return Answer(
         etag=etag,
+        block=block_of(etag),
         route=route,
         headers=headers,
         head=b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n" % (lines, len(body)),

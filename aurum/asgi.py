@@ -28,13 +28,13 @@ from indexer.status import FEED_POSITION  # noqa: E402
 from markets.consumers import FeedConsumer  # noqa: E402
 from markets.direct_reads import DirectReads  # noqa: E402
 from markets.hub import Hub  # noqa: E402
-from markets.pages import ETAG_NOW  # noqa: E402
+from markets.pages import ETAG_NOW, SERVERS, sources  # noqa: E402
 from markets.wakeups import by_notify, by_redis  # noqa: E402
 
 wakers = [by_notify(connect_async), *([by_redis(settings.REDIS_URL)] if settings.REDIS_URL else [])]
 hub = Hub(connect_async, FEED_POSITION, wakers)
-answers = AnswerCache(connect_async, ETAG_NOW)
-direct_reads = DirectReads(open_read_pool)
+answers = AnswerCache(connect_async, ETAG_NOW, sources.hear)
+direct_reads = DirectReads(lambda server: open_read_pool(SERVERS[server]), sources)
 tally = Tally()
 
 application = ProtocolTypeRouter(

@@ -18,6 +18,7 @@ DJANGO_ONLY = ("context", "cursor_factory", "prepare_threshold", "pool")
 
 MOST_READERS = 4  # connections of one process for reads on the event loop, which has one core
 READER_TIMEOUT = 0.2  # seconds to wait for one of them; then it is read on a thread
+RECONNECT_TIMEOUT = 5.0  # seconds
 READER_LIFETIME = 60.0  # seconds: whichever server a name leads to by then, it is found
 
 # What the server says when the same transaction may work later: SQLSTATEs, or their classes (the first two characters).
@@ -87,31 +88,37 @@ def is_pipelined() -> bool:
 
 def connect() -> psycopg.Connection:
     """Opens an autocommit connection, for locks that live as long as it does."""
-    return psycopg.connect(**parameters(), autocommit=True)
+    return psycopg.connect(**parameters(settings.DIRECT), autocommit=True)
 
 
 async def connect_async() -> psycopg.AsyncConnection:
     """Opens an autocommit connection, for LISTEN and plain reads."""
-    return await psycopg.AsyncConnection.connect(**parameters(), autocommit=True)
+    return await psycopg.AsyncConnection.connect(**parameters(settings.DIRECT), autocommit=True)
 
 
-async def open_read_pool() -> AsyncConnectionPool:
-    """Opens autocommit connections for reads on the event loop, as Django's for the alias of reads.
+async def open_read_pool(alias: str) -> AsyncConnectionPool:
+    """Opens autocommit connections for reads on the event loop, as Django's for this alias.
 
     One that turns out to be broken fails the read at hand and is replaced; nobody waits long for a free one.
     """
-    reads = parameters(settings.READS)
-    reads["options"] = f"{reads.get('options', '')} -c timezone=UTC".strip()
+    is_prepared = connections[alias].settings_dict["OPTIONS"].get("prepare_threshold", 0) is not None
     pool = AsyncConnectionPool(
-        kwargs={**reads, "autocommit": True, "prepare_threshold": 0},
+        kwargs={**parameters(alias), "autocommit": True, "prepare_threshold": 0 if is_prepared else None},
+        configure=_set_timezone,
         min_size=1,
         max_size=MOST_READERS,
         timeout=READER_TIMEOUT,
         max_lifetime=READER_LIFETIME,
+        # Then the pool gives up, and the next read connects at once.
+        reconnect_timeout=RECONNECT_TIMEOUT,
         open=False,
     )
     await pool.open()
     return pool
+
+
+async def _set_timezone(connection: psycopg.AsyncConnection) -> None:
+    await connection.execute("SET timezone = 'UTC'")
 
 
 def parameters(alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:

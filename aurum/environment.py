@@ -178,20 +178,29 @@ def database(url: str, name: str = "DATABASE_URL") -> dict[str, Any]:
     return settings | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
 
 
-def reads_database(env: environ.Env, primary: dict[str, Any]) -> dict[str, Any]:
-    """Django's settings for reading answers: from `DATABASE_REPLICA_URL`, else from the primary."""
-    url = env.str("DATABASE_REPLICA_URL", default="")
-    settings = database(url, "DATABASE_REPLICA_URL") if url else primary
+def reads_database(settings: dict[str, Any], *, is_pooled: bool) -> dict[str, Any]:
+    """Django's settings for reading answers, of what `database` made of the URL."""
     options = {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}
-    # Milliseconds: nobody waits longer for a page, and what takes so long must not hold a thread.
-    limited = f"{options.get('options', '')} -c statement_timeout={READ_TIMEOUT}".strip()
+    if not is_pooled:
+        # Milliseconds: nobody waits longer for a page, and what takes so long must not hold a thread.
+        limited = f"{options.get('options', '')} -c statement_timeout={READ_TIMEOUT}".strip()
+        options |= {"prepare_threshold": 2, "options": limited}
     return settings | {
-        "OPTIONS": options | {"server_side_binding": True, "prepare_threshold": 2, "options": limited},
+        "OPTIONS": options | {"server_side_binding": True},
         # Seconds: whichever server a name leads to by then, it is found.
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": False,
         "TEST": {"MIRROR": "default"},
     }
+
+
+def through_pooler(settings: dict[str, Any]) -> dict[str, Any]:
+    """Django's settings for a transaction pooler such as PgBouncer: the server's session changes with each transaction.
+
+    Nothing is prepared in it, no cursor outlives its transaction, and `options` is no parameter that a pooler takes.
+    """
+    options = {name: value for name, value in settings["OPTIONS"].items() if name != "options"}
+    return settings | {"OPTIONS": options | {"prepare_threshold": None}, "DISABLE_SERVER_SIDE_CURSORS": True}
 
 
 def database_pool(settings: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from aurum.answer_cache import Answer, AnswerCache, Asked, Key, asked, has
+from aurum.answer_cache import MIN_BLOCK_BYTES, Answer, AnswerCache, Asked, Key, asked, has
 from aurum.log_context import begin_log_context, current_request_id
 from aurum.metrics import route_of
 from aurum.request_id import PLAIN_BYTES, about, new_request_id, offered_id
@@ -70,9 +70,11 @@ class Front:
         return answered
 
     async def _find_or_ask(self, request: Asked, scope: Any, receive: Any) -> Answered | None:
-        answer = self.cache.find(request.key)
+        answer = self.cache.find(request.key, request.seen)
         if answer is None and request.key in self._pending:
             answer = await asyncio.shield(self._pending[request.key])
+            if answer is not None and answer.block < request.seen:
+                answer = None  # it was asked for by somebody who had seen less
         if answer is None and request.key in self._pending:
             return await self._bridge.answer(scope, receive)
         usage = self._tally.count((scope.get("client") or ("",))[0], request.forwarded_for.decode("latin-1"))
@@ -88,10 +90,13 @@ class Front:
         pending = self._pending[request.key] = asyncio.get_running_loop().create_future()
         kept = None
         # The kept answer is whole: whether the client has it is seen here, and what it takes.
-        headers = [header for header in scope["headers"] if header[0] not in (b"if-none-match", b"accept-encoding")]
+        own = (b"if-none-match", b"accept-encoding", MIN_BLOCK_BYTES)
+        headers = [header for header in scope["headers"] if header[0] not in own]
+        if request.seen >= 0:
+            headers.append((MIN_BLOCK_BYTES, b"%d" % request.seen))
         scope = {**scope, "headers": headers}
         try:
-            answered = await self._direct.answer(request.key, scope)
+            answered = await self._direct.answer(request.key, scope, request.seen)
             if answered is None:
                 answered = await self._bridge.answer(scope, receive)
                 if answered is not None:
@@ -191,7 +196,7 @@ class FrontProtocol(HttpToolsProtocol):
             return None
         started = perf_counter()
         request = self.cache.asked_of_bytes(data)
-        answer = None if request is None else self.cache.find(request.key)
+        answer = None if request is None else self.cache.find(request.key, request.seen)
         if request is None or answer is None:
             return None
         usage = self.tally.count(self.client[0] if self.client else "", request.forwarded_for.decode("latin-1"))

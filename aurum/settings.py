@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import environ
+from corsheaders.defaults import default_headers
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -187,11 +188,26 @@ def _database_url() -> str:
 
 
 DATABASES = {"default": environment.database(_database_url())}
+# Where DATABASE_URL leads through a transaction pooler, the server itself. Requests alone take the pooler: every other
+# command has locks, LISTEN or settings that belong to a session.
+_direct_url = env.str("DATABASE_DIRECT_URL", default="")
+_is_pooled = _direct_url != "" and sys.argv[1:2] in (["serve"], ["runserver"])
+DIRECT = "direct" if _is_pooled else "default"
+if _direct_url:
+    _direct = environment.database(_direct_url, "DATABASE_DIRECT_URL")
+    DATABASES["default"] = environment.through_pooler(DATABASES["default"]) if _is_pooled else _direct
+    if _is_pooled:
+        DATABASES["direct"] = _direct
 DATABASES["default"]["OPTIONS"]["pool"] = environment.database_pool(DATABASES["default"])
 # The connections that read answers, each kept by its thread: no check before each statement, for a read that fails is
-# simply read again; statements are prepared. A replica may lag: every answer says at which block it is true.
-DATABASES["reads"] = environment.reads_database(env, DATABASES["default"])
+# simply read again; statements are prepared.
+DATABASES["reads"] = environment.reads_database(DATABASES["default"], is_pooled=_is_pooled)
 READS = "reads"
+REPLICA = "replica" if env.str("DATABASE_REPLICA_URL", default="") else None
+if REPLICA:
+    _replica = environment.database(env.str("DATABASE_REPLICA_URL"), "DATABASE_REPLICA_URL")
+    _replica = environment.through_pooler(_replica) if _is_pooled else _replica
+    DATABASES["replica"] = environment.reads_database(_replica, is_pooled=_is_pooled)
 # Tells processes apart in pg_stat_activity; an indexer that takes over ends the connections of the one before by it.
 PROCESS_NAME = f"aurum {socket.gethostname()[:32]} {os.getpid()} {secrets.token_hex(3)}"
 for _database in DATABASES.values():
@@ -218,6 +234,7 @@ CORS_EXPOSE_HEADERS = [
     *("ETag", "X-Indexed-Block", "Retry-After"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
 ]
+CORS_ALLOW_HEADERS = [*default_headers, "x-min-block"]
 SIWE_ORIGINS = environment.sign_in_origins(env, CORS_ALLOWED_ORIGINS)
 CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if host not in ("*", "[::1]")]
 

@@ -19,32 +19,37 @@ from psycopg_pool import AsyncConnectionPool
 from aurum.answer_cache import OWN_HEADERS, Headers, Key
 from aurum.log_context import apart
 from aurum.metrics import queries
+from aurum.sources import NOTHING, Server, Sources
 from aurum.wsgi_bridge import Answered, environ_of
-from markets.pages import Plan
+from markets.pages import Behind, Plan, Position
 from markets.reading import ReadView
 
 logger = logging.getLogger(__name__)
+POOLS = {Server.PRIMARY: "reads", Server.REPLICA: "replica"}  # as metrics name them
 MOST_KINDS = 1000  # combinations of host, origin and the like whose headers are known
 # Beside OWN_HEADERS, what an answer does not share with others of its kind.
 ABOUT_ITSELF = OWN_HEADERS | {b"etag", b"x-indexed-block", b"content-encoding"}
 
 
 class DirectReads:
-    """The reads of one process. `open_pool` opens the connections that they are made on, on a running loop."""
+    """The reads of one process. `open_pool` opens the connections to a server that they are made on, on a running loop;
+    `sources` says which server that is.
+    """
 
-    def __init__(self, open_pool: Callable[[], Awaitable[AsyncConnectionPool]]) -> None:
+    def __init__(self, open_pool: Callable[[Server], Awaitable[AsyncConnectionPool]], sources: Sources) -> None:
         self._open_pool = open_pool
-        self._pool: asyncio.Future[AsyncConnectionPool] | None = None
+        self._sources = sources
+        self._pools: dict[Server, asyncio.Future[AsyncConnectionPool]] = {}
         self._headers: OrderedDict[Key, Headers] = OrderedDict()
 
-    async def answer(self, key: Key, scope: Any) -> Answered | None:
-        """A 200, without the headers of the limit; None where Django must answer."""
+    async def answer(self, key: Key, scope: Any, seen: int = NOTHING) -> Answered | None:
+        """A 200, without the headers of the limit, no older than the block `seen`; None where Django must answer."""
         headers = self._headers.get(_kind(key))
         plan = None if headers is None else _plan(scope)
         if headers is None or plan is None:
             return None
         try:
-            position, body = plan.answer(await self._run(plan))
+            position, body = plan.answer(await self._rows(plan, seen))
         except Exception as error:  # Django meets it too, and has an answer for each
             logger.debug("left to Django: %r", error)
             return None
@@ -64,17 +69,34 @@ class DirectReads:
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Of the pool, for metrics; nothing before the first read."""
-        pool = self._pool
-        is_open = pool is not None and pool.done() and not pool.cancelled() and pool.exception() is None
-        return {"reads": pool.result().get_stats()} if pool is not None and is_open else {}
+        return {
+            POOLS[server]: pool.result().get_stats()
+            for server, pool in self._pools.items()
+            if pool.done() and not _is_broken(pool)
+        }
 
-    async def _run(self, plan: Plan) -> list[Any]:
-        if self._pool is None or (self._pool.done() and (self._pool.cancelled() or self._pool.exception())):
-            self._pool = apart(self._open_pool())
+    async def _rows(self, plan: Plan, seen: int) -> list[Any]:
+        """What Django does in markets/pages.py; but where a server does not answer, it is Django's turn."""
+        for attempt in self._sources.attempts(seen):
+            rows = await self._run(attempt.server, plan)
+            position = Position(*rows[0][:2])
+            if attempt.takes(position.block_number, position.etag):
+                self._sources.answered(attempt.server)
+                return rows
+            self._sources.behind()
+        raise Behind
+
+    async def _run(self, server: Server, plan: Plan) -> list[Any]:
+        if server not in self._pools or _is_broken(self._pools[server]):
+            self._pools[server] = apart(self._open_pool(server))
         queries.inc()
         # Others wait for the same pool: it must not go with a request that is cancelled.
-        async with (await asyncio.shield(self._pool)).connection() as connection:
+        async with (await asyncio.shield(self._pools[server])).connection() as connection:
             return await (await connection.execute(plan.statement, plan.values)).fetchall()
+
+
+def _is_broken(pool: asyncio.Future[AsyncConnectionPool]) -> bool:
+    return pool.done() and (pool.cancelled() or pool.exception() is not None)
 
 
 def _kind(key: Key) -> Key:

@@ -8,19 +8,22 @@ and `parent`, what the path names.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
+from psycopg.errors import QueryCanceled
 from rest_framework import exceptions, serializers
 
 from aurum.cursors import CURSOR, DEFAULT_LIMIT, LIMIT, MAX_LIMIT, PAGING, Cursor, page_link, read_cursor
 from aurum.database import passes
 from aurum.parameters import Parameter, by_name, choice, read_parameters
+from aurum.sources import Attempt, Server, Sources
 from aurum.sqljson import JsonRow, row_of
 
 # Every answer's version: what it shows can change with each of these, and with nothing else.
@@ -63,6 +66,17 @@ STEPS = (5, 10, 20, 50, 100, MAX_LIMIT)
 HEAD = 3  # columns of `now` before a row's own
 
 T = TypeVar("T")
+
+sources = Sources(has_replica=settings.REPLICA is not None)
+SERVERS = {Server.PRIMARY: settings.READS, Server.REPLICA: settings.REPLICA or settings.READS}
+# The last block that the client at hand has seen; None where its answer is read on the primary, whatever it is.
+_seen: ContextVar[int | None] = ContextVar("seen", default=None)
+# Where the statements of `read_at_once` are carried out.
+_on: ContextVar[str | None] = ContextVar("on", default=None)
+
+
+class Behind(Exception):
+    """The replica has no answer that is new enough for the client."""
 
 
 class Position(NamedTuple):
@@ -134,7 +148,7 @@ class Rows:
 
     def read(self, columns: Sequence[str], values: Mapping[str, Any]) -> tuple[Position, list[Any]]:
         """All rows, as these columns, of which the first is never null. Raises NotFound without what the path names."""
-        return _found(run(self.statement(columns, self.where), values))
+        return _found(_carried_out(self.statement(columns, self.where), values))
 
     def plan(self, values: Mapping[str, Any]) -> Plan:
         """How the single row that `where` leaves is read; none is NotFound."""
@@ -243,28 +257,85 @@ def one_snapshot(using: str | None = None) -> Iterator[None]:
 
 
 def read_at_once(read: Callable[[], T]) -> T:
-    """What `read` finds with several statements at one moment; it may be called twice."""
+    """What `read` finds with several statements at one moment; it may be called several times."""
 
-    def within(connection: BaseDatabaseWrapper) -> T:
-        with one_snapshot(connection.alias):
-            return read()
+    def within(attempt: Attempt, connection: BaseDatabaseWrapper) -> T:
+        before = _on.set(connection.alias)
+        try:
+            with one_snapshot(connection.alias):
+                if attempt.server is Server.REPLICA:
+                    _check(attempt, current_position())
+                return read()
+        finally:
+            _on.reset(before)
 
-    return _reading(within)
+    return _wherever(within)
 
 
 def carried_out(plan: Plan) -> Answer:
-    """The answer of a plan, read on this thread's connection."""
-    return plan.answer(run(plan.statement, plan.values))
+    """The answer of a plan, read on this thread's connections."""
+    return plan.answer(_carried_out(plan.statement, plan.values))
 
 
 def run(statement: str, values: Mapping[str, Any]) -> list[Any]:
     """The rows of one statement, on the connection for reads."""
-    return _reading(lambda connection: _read(connection, statement, values))
+    return _reading(lambda connection: _read(connection, statement, values), reading_on())
 
 
-def _reading(read: Callable[[BaseDatabaseWrapper], T]) -> T:
+def reading_on() -> str:
+    """The alias of the database that `run` reads."""
+    return _on.get() or settings.READS
+
+
+@contextmanager
+def seen_by_client(block: int | None) -> Iterator[None]:
+    """In the body, answers may come from a replica that is as new as this block; None: all are read on the primary."""
+    before = _seen.set(block)
+    try:
+        yield
+    finally:
+        _seen.reset(before)
+
+
+def _carried_out(statement: str, values: Mapping[str, Any]) -> list[Any]:
+    """The rows of a statement that gives its position."""
+
+    def read(attempt: Attempt, connection: BaseDatabaseWrapper) -> list[Any]:
+        rows = _read(connection, statement, values)
+        _check(attempt, Position(*rows[0][:2]))
+        return rows
+
+    return _wherever(read) if _on.get() is None else run(statement, values)
+
+
+def _check(attempt: Attempt, position: Position) -> None:
+    if not attempt.takes(position.block_number, position.etag):
+        raise Behind
+
+
+def _wherever(read: Callable[[Attempt, BaseDatabaseWrapper], T]) -> T:
+    """What `read` finds on the first server that answers and is new enough; it raises Behind where one is not."""
+    seen, failure = _seen.get(), None
+    for attempt in sources.attempts(seen):
+        try:
+            found = _reading(partial(read, attempt), SERVERS[attempt.server])
+        except Behind:
+            sources.behind()
+        except (OperationalError, InterfaceError) as error:
+            # A statement that took too long would do so there as well.
+            if not passes(error) or isinstance(error.__cause__, QueryCanceled):
+                raise
+            sources.failed(attempt.server, error)
+            failure = error
+        else:
+            sources.answered(attempt.server)
+            return found
+    raise failure or Behind
+
+
+def _reading(read: Callable[[BaseDatabaseWrapper], T], alias: str) -> T:
     """Reads once more on a new connection where the kept one turns out to be broken."""
-    connection = connections[settings.READS]
+    connection = connections[alias]
     kept = connection.connection is not None
     try:
         return read(connection)

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.db import OperationalError
 from psycopg.errors import QueryCanceled
 
@@ -20,7 +19,7 @@ from markets.candles import Candle, Prices, candles
 from markets.chaintime import from_seconds
 from markets.feeds import wire_prices
 from markets.models import IndexedBlock
-from markets.pages import run
+from markets.pages import reading_on, run
 from markets.remembered import remembered
 
 # Relative. Each float here is off by less than 2^-53 for each of at most 260 operations: 3e-14.
@@ -77,8 +76,8 @@ def _price_history(pools: Sequence[Pool], starts: range) -> dict[str, list[tuple
     values: dict[str, Any] = {
         "markets": [pool.market_id for pool in pools],
         "width": starts.step,
-        "after": IndexedBlock.number_at(from_seconds(starts.start - 1), using=settings.READS),
-        "last": IndexedBlock.number_at(from_seconds(starts.stop - 1), using=settings.READS),
+        "after": IndexedBlock.number_at(from_seconds(starts.start - 1), using=reading_on()),
+        "last": IndexedBlock.number_at(from_seconds(starts.stop - 1), using=reading_on()),
     }
     run("SELECT set_config('statement_timeout', %(timeout)s, true)", {"timeout": str(MAX_MILLISECONDS)})
     before = {market_id: _prices(reserves) for market_id, reserves in run(BEFORE, values)}

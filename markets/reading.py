@@ -20,9 +20,20 @@ from rest_framework.views import APIView
 
 from aurum.parameters import HEX, UUID_FORM, Parameter, read_parameters
 from aurum.problems import UNAVAILABLE, database_unavailable, problem_response
+from aurum.sources import MIN_BLOCK, seen_block
 from aurum.throttling import admit
 from markets.models import Checkpoint, CollateralToken
-from markets.pages import Answer, Listing, Plan, Position, Rows, carried_out, current_position, one_snapshot
+from markets.pages import (
+    Answer,
+    Listing,
+    Plan,
+    Position,
+    Rows,
+    carried_out,
+    current_position,
+    one_snapshot,
+    seen_by_client,
+)
 
 
 def by_id(value: str, chain_field: str) -> Q:
@@ -64,8 +75,19 @@ def stamp(request: HttpRequest, response: HttpResponse, position: Position) -> H
     return response
 
 
+def _seen_block(request: HttpRequest) -> int:
+    """The last block that the client says it has seen. Raises ValidationError."""
+    headers = (request.META.get(name, "").encode() for name in ("HTTP_X_MIN_BLOCK", "HTTP_IF_NONE_MATCH"))
+    try:
+        return seen_block(*headers)
+    except ValueError as error:
+        raise exceptions.ValidationError({MIN_BLOCK: [str(error)]}) from error
+
+
 class ReadView(APIView):
-    """A public answer that PostgreSQL writes. Without credentials it needs little of what DRF does for a request."""
+    """A public answer that PostgreSQL writes. Without credentials it needs little of what DRF does for a request, and
+    may be read on a replica; whoever signs in may have written what the replica does not have yet.
+    """
 
     # There is nothing but GET here: whoever tries to write hears 405, not to sign in.
     permission_classes = (AllowAny,)
@@ -81,7 +103,8 @@ class ReadView(APIView):
             return super().dispatch(request, *args, **kwargs)
         try:
             admit(request)
-            return self.get(request, **kwargs)
+            with seen_by_client(_seen_block(request)):
+                return self.get(request, **kwargs)
         except Exception as error:
             response = problem_response(error)
             if response is None:

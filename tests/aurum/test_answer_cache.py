@@ -60,7 +60,7 @@ class Database:
 def run(test: Callable[[AnswerCache, Database], Awaitable[None]]) -> None:
     async def whole() -> None:
         database = Database()
-        cache = AnswerCache(database.connect, "SELECT version")
+        cache = AnswerCache(database.connect, "SELECT version", lambda etag, lasts: None)
         cache.start()
         await database.looked_at()
         await asyncio.sleep(0)

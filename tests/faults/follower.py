@@ -6,10 +6,13 @@ import json
 import random
 import threading
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from markets.models import Channel, OutboxMessage
 
 KEYS = {"market": "marketId", "prices": "marketId", "user": "address", "oracle": "questionId"}
 SETTLE = 0.1  # seconds in which new markets are gathered for one frame
@@ -22,11 +25,12 @@ Name = tuple[str, str]  # a channel's kind and key
 class Follower:
     """Follows the channels in `names`, and the markets that it hears of; by `since`, so that nothing may be missing.
 
-    `is_late` starts from snapshots instead. `told` is every message by channel, `snapshots` where a channel started.
+    Each connection is to the next one of the servers. `is_late` starts from snapshots instead. `told` is every message
+    by channel, `snapshots` where a channel started.
     """
 
-    def __init__(self, url: str, names: list[Name], *, dice: random.Random, is_late: bool = False) -> None:
-        self.url = url
+    def __init__(self, *urls: str, names: list[Name], dice: random.Random, is_late: bool = False) -> None:
+        self.urls = cycle(urls)
         self.dice = dice
         self.is_late = is_late
         self.seqs: dict[Name, int | None] = dict.fromkeys(names, None if is_late else 0)
@@ -44,7 +48,7 @@ class Follower:
     async def run(self) -> None:
         while not self._is_stopped:
             try:
-                async with connect(self.url, open_timeout=10, max_queue=None) as socket:
+                async with connect(next(self.urls), open_timeout=10, max_queue=None) as socket:
                     self._socket = socket
                     self.connections += 1
                     await self._follow(socket)
@@ -110,6 +114,8 @@ class Follower:
                 self.finality.append(message)
             case "error" if message["code"] == "unknown_market":
                 self._drop(message["id"], message.get("marketIds"))
+            case "error" if message["code"] == "unavailable":
+                self.cut()
             case "error" | "resync":
                 self.faults.append(f"{message}")
             case _:
@@ -147,6 +153,27 @@ class Follower:
 
 def _name(kind: str, message: dict[str, Any]) -> Name:
     return kind, "" if message.get("all") else message.get(KEYS.get(kind, ""), "")
+
+
+def channel_of(name: Name) -> str:
+    kind, key = name
+    return f"{kind}:{key}" if key else kind
+
+
+def has_heard_all(follower: Follower) -> bool:
+    last = dict(Channel.objects.values_list("name", "seq"))
+    return all(seq == last.get(channel_of(name), 0) for name, seq in follower.seqs.items())
+
+
+def assert_is_the_outbox(follower: Follower) -> None:
+    """It was told what was committed: nothing less, nothing twice, in order."""
+    for name, told in follower.told.items():
+        stored = OutboxMessage.objects.filter(channel=channel_of(name)).order_by("seq")
+        first = told[0]["seq"] if told else 0
+        kept = [json.loads(message.payload) for message in stored if message.seq >= first]
+        assert told == (kept if told else []), name
+        if not follower.is_late:
+            assert len(told) == stored.count()
 
 
 @contextlib.contextmanager

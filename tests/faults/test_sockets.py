@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from markets.models import Channel, OutboxMessage
+from markets.models import Channel
 from markets.snapshots import KINDS
 from oracle import channel as oracle
-from tests.faults.follower import Follower, Name, following
+from tests.faults.follower import Follower, Name, assert_is_the_outbox, following, has_heard_all
 from tests.faults.simulation import Simulation
 from tests.faults.world import USERS
 from tests.nursery import wait_until
@@ -88,8 +88,8 @@ def test_followers_miss_nothing(seed: int) -> None:
         stack.callback(trouble.server.kill)
         trouble.server.start()
         address = f"ws://127.0.0.1:{trouble.server.port}/ws"
-        early = Follower(address, ALWAYS, dice=random.Random(seed))
-        late = Follower(address, [*ALWAYS, *_some_markets()], dice=random.Random(seed), is_late=True)
+        early = Follower(address, names=ALWAYS, dice=random.Random(seed))
+        late = Follower(address, names=[*ALWAYS, *_some_markets()], dice=random.Random(seed), is_late=True)
         call = stack.enter_context(following(early, late))
         happenings = [trouble.grow] * 6 + [trouble.reorganise] * 3
         happenings += [trouble.end_listeners, trouble.restart_server, trouble.restart_redis]
@@ -103,7 +103,7 @@ def test_followers_miss_nothing(seed: int) -> None:
         trouble.restart_redis()
         trouble.restart_server()
         trouble.reorganise()
-        wait_until(lambda: _has_heard_all(early) and _has_heard_all(late), "heard", seconds=60)
+        wait_until(lambda: has_heard_all(early) and has_heard_all(late), "heard", seconds=60)
         trouble.server.end(signal.SIGTERM)
     assert (early.faults, late.faults) == ([], []), f"SOCKET_SEED={seed}"
     assert early.connections > 2
@@ -116,27 +116,6 @@ def test_followers_miss_nothing(seed: int) -> None:
 def _some_markets() -> list[Name]:
     ids = Channel.objects.filter(name__startswith="prices:").values_list("name", flat=True)
     return [(kind, name.partition(":")[2]) for name in ids for kind in ("market", "prices")]
-
-
-def _channel(name: Name) -> str:
-    kind, key = name
-    return f"{kind}:{key}" if key else kind
-
-
-def _has_heard_all(follower: Follower) -> bool:
-    last = dict(Channel.objects.values_list("name", "seq"))
-    return all(seq == last.get(_channel(name), 0) for name, seq in follower.seqs.items())
-
-
-def assert_is_the_outbox(follower: Follower) -> None:
-    """It was told what was committed: nothing less, nothing twice, in order."""
-    for name, told in follower.told.items():
-        stored = OutboxMessage.objects.filter(channel=_channel(name)).order_by("seq")
-        first = told[0]["seq"] if told else 0
-        kept = [json.loads(message.payload) for message in stored if message.seq >= first]
-        assert told == (kept if told else []), name
-        if not follower.is_late:
-            assert len(told) == stored.count()
 
 
 def assert_adds_up(follower: Follower) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from aurum.answer_cache import asked
 from aurum.database import open_read_pool
+from aurum.sources import Server, Sources
 from aurum.wsgi_bridge import Answered
 from markets.direct_reads import DirectReads
 from markets.models import Market
@@ -39,12 +40,12 @@ def make_rows() -> Market:
 
 async def answers_to(*targets: str) -> list[Answered | None]:
     """Each one's answer, behind one that Django gave."""
-    pool = await open_read_pool()
+    pool = await open_read_pool("default")
 
-    async def opened() -> Any:
+    async def opened(server: Server) -> Any:
         return pool
 
-    direct = DirectReads(opened)
+    direct = DirectReads(opened, Sources(has_replica=False))
     try:
         found = []
         for number, target in enumerate(("/api/markets", *targets)):
@@ -91,7 +92,7 @@ def test_what_is_left_to_django() -> None:
 
 
 async def test_another_host_is_asked_of_django_first() -> None:
-    direct = DirectReads(open_read_pool)
+    direct = DirectReads(lambda server: open_read_pool("default"), Sources(has_replica=False))
     for host in (b"localhost", b"other.localhost"):
         scope = scope_of("/api/markets", host)
         request = asked("GET", b"/api/markets", scope["headers"])
@@ -105,12 +106,12 @@ async def test_another_host_is_asked_of_django_first() -> None:
 async def test_without_a_database_django_is_asked() -> None:
     tries = 0
 
-    async def refused() -> Any:
+    async def refused(server: Server) -> Any:
         nonlocal tries
         tries += 1
         raise OSError
 
-    direct = DirectReads(refused)
+    direct = DirectReads(refused, Sources(has_replica=False))
     scope = scope_of("/api/markets")
     request = asked("GET", b"/api/markets", scope["headers"])
     assert request is not None

@@ -115,9 +115,14 @@ function dropMarket(marketId) {
   markets.delete(marketId);
 }
 
+/** An answer that is no older than what the page shows: whichever server gives it. */
+function read(path) {
+  return fetch(path, { headers: block < 0 ? {} : { "X-Min-Block": String(block) } });
+}
+
 /** A market that a reorganisation took away, and that is there again. */
 async function showAgain(marketId) {
-  const answer = await fetch(`/api/markets/${marketId}`);
+  const answer = await read(`/api/markets/${marketId}`);
   if (answer.ok) addMarket(await answer.json(), true);
 }
 
@@ -228,6 +233,6 @@ feed.subscribe({ channel: "markets" }, { onSnapshot: followBusiest, onMessage: t
 /** What there is already; what comes later is pushed. */
 async function followBusiest(_, { blockNumber }) {
   showBlock(blockNumber);
-  const answer = await fetch(`/api/markets?ordering=-volume&limit=${MOST_MARKETS}`);
+  const answer = await read(`/api/markets?ordering=-volume&limit=${MOST_MARKETS}`);
   if (answer.ok) follow((await answer.json()).results.map((market) => market.marketId), false);
 }
