@@ -265,6 +265,60 @@ def test_a_bad_database_url_keeps_its_password_to_itself(url: str) -> None:
     assert CANARY not in message
 
 
+POOLER = f"postgresql://u:{CANARY}@pooler:6432/db?options=-c%20x%3D1"
+SERVER = f"postgresql://u:{CANARY}@server:5432/db"
+OPTIONS = "[(name, d['HOST'], d['OPTIONS'].get('prepare_threshold', 0), d['OPTIONS'].get('options')) for name, d in "
+OPTIONS += "settings.DATABASES.items()], settings.DIRECT"
+LIMITED = "-c statement_timeout=10000"
+
+
+@pytest.mark.parametrize(
+    ("command", "databases", "direct"),
+    [
+        (
+            "serve",
+            [("default", "pooler", None, None), ("direct", "server", 0, None), ("reads", "pooler", None, None)],
+            "direct",
+        ),
+        ("run_indexer", [("default", "server", 0, None), ("reads", "server", 2, LIMITED)], "default"),
+        ("migrate_once", [("default", "server", 0, None), ("reads", "server", 2, LIMITED)], "default"),
+    ],
+)
+def test_requests_alone_go_through_a_pooler(command: str, databases: list[Any], direct: str) -> None:
+    """By name: host, prepare_threshold (None: never), options that would be startup parameters."""
+    code = f"import sys; sys.argv = ['manage.py', {command!r}]; from aurum import settings; print(({OPTIONS}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            "PATH": os.environ["PATH"],
+            "AURUM_ENV_FILES": "",
+            "DATABASE_URL": POOLER,
+            "DATABASE_DIRECT_URL": SERVER,
+        },
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == repr((databases, direct))
+
+
+def test_a_replica_has_connections_of_its_own() -> None:
+    done = start(DATABASE | {"DATABASE_REPLICA_URL": "postgresql://u@replica/db"}, OPTIONS)
+    assert done.stdout.split("\n")[0] == (
+        "[('default', 'localhost', 0, None), "
+        f"('reads', 'localhost', 2, '{LIMITED}'), ('replica', 'replica', 2, '{LIMITED}')] default"
+    )
+
+
+@pytest.mark.parametrize("name", ["DATABASE_REPLICA_URL", "DATABASE_DIRECT_URL"])
+def test_a_bad_second_database_is_named(name: str) -> None:
+    done = start(DATABASE | {name: f"mysql://u:{CANARY}@a/db"})
+    assert done.returncode != 0
+    assert f"{name} must be a postgresql:// URL" in done.stderr
+    assert CANARY not in done.stderr
+
+
 # --- which environment ------------------------------------------------------------------------------------------------
 
 

@@ -24,25 +24,19 @@ class Answer:
 
 
 class Reader:
-    """Asks for one of `paths` at a time. `by_etag`: what it has seen stands in If-None-Match alone, else in X-Min-Block.
+    """Asks for one of `paths` at a time. With several, it says in X-Min-Block what it has seen, else in If-None-Match.
 
     `moment` names what happens meanwhile; failures are counted by it. `faults` is all that must not be.
     """
 
     def __init__(
-        self,
-        ports: Sequence[int],
-        paths: Sequence[str],
-        *,
-        dice: random.Random,
-        moment: Callable[[], str],
-        by_etag: bool,
+        self, ports: Sequence[int], paths: Sequence[str], *, dice: random.Random, moment: Callable[[], str]
     ) -> None:
         self._ports = ports
         self._paths = paths
         self._dice = dice
         self._moment = moment
-        self._by_etag = by_etag
+        self._by_etag = len(paths) == 1
         self._known: dict[str, tuple[str, Answer]] = {}
         self._seen = -1
         self._stop = threading.Event()
@@ -61,10 +55,14 @@ class Reader:
             try:
                 self._take(path, moment, *self._ask(self._ports[turn % len(self._ports)], path))
             except (OSError, HTTPException):
-                self.refused[moment] += 1
+                self.refused[self._meanwhile(moment)] += 1
 
     def stop(self) -> None:
         self._stop.set()
+
+    def _meanwhile(self, moment: str) -> str:
+        """What a request that began at this moment has met."""
+        return self._moment() if moment == "quiet" else moment
 
     def _ask(self, port: int, path: str) -> tuple[int, dict[str, str], bytes]:
         headers = {} if self._by_etag or self._seen < 0 else {"X-Min-Block": str(self._seen)}
@@ -81,7 +79,7 @@ class Reader:
     def _take(self, path: str, moment: str, status: int, headers: dict[str, str], body: bytes) -> None:
         self.statuses[status] += 1
         if status == 503 and "retry-after" in headers:
-            self.unavailable[moment] += 1
+            self.unavailable[self._meanwhile(moment)] += 1
             return
         if status not in (200, 304):
             self.faults.append(f"{moment}: {status} to {path}: {body!r}")
