@@ -26,7 +26,7 @@ class Answer:
 class Reader:
     """Asks for one of `paths` at a time. With several, it says in X-Min-Block what it has seen, else in If-None-Match.
 
-    `moment` names what happens meanwhile; failures are counted by it. `faults` is all that must not be.
+    `moment` names what happens meanwhile; failures are counted by it at their start and end. `faults` is all that must not be.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class Reader:
         self._stop = threading.Event()
         self.answers: list[Answer] = []
         self.statuses: Counter[int] = Counter()
-        self.refused: Counter[str] = Counter()
-        self.unavailable: Counter[str] = Counter()
+        self.refused: Counter[tuple[str, str]] = Counter()
+        self.unavailable: Counter[tuple[str, str]] = Counter()
         self.faults: list[str] = []
 
     def run(self) -> None:
@@ -55,14 +55,10 @@ class Reader:
             try:
                 self._take(path, moment, *self._ask(self._ports[turn % len(self._ports)], path))
             except (OSError, HTTPException):
-                self.refused[self._meanwhile(moment)] += 1
+                self.refused[moment, self._moment()] += 1
 
     def stop(self) -> None:
         self._stop.set()
-
-    def _meanwhile(self, moment: str) -> str:
-        """What a request that began at this moment has met."""
-        return self._moment() if moment == "quiet" else moment
 
     def _ask(self, port: int, path: str) -> tuple[int, dict[str, str], bytes]:
         headers = {} if self._by_etag or self._seen < 0 else {"X-Min-Block": str(self._seen)}
@@ -79,7 +75,7 @@ class Reader:
     def _take(self, path: str, moment: str, status: int, headers: dict[str, str], body: bytes) -> None:
         self.statuses[status] += 1
         if status == 503 and "retry-after" in headers:
-            self.unavailable[self._meanwhile(moment)] += 1
+            self.unavailable[moment, self._moment()] += 1
             return
         if status not in (200, 304):
             self.faults.append(f"{moment}: {status} to {path}: {body!r}")
