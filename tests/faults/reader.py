@@ -26,7 +26,8 @@ class Answer:
 class Reader:
     """Asks for one of `paths` at a time. With several, it says in X-Min-Block what it has seen, else in If-None-Match.
 
-    `moment` names what happens meanwhile; failures are counted by it at their start and end. `faults` is all that must not be.
+    `moment` names what happens meanwhile; failures are counted by what it says at their start and end. `faults` is all
+    that must not be.
     """
 
     def __init__(
