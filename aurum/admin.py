@@ -3,9 +3,11 @@
 import json
 import re
 import uuid
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
@@ -13,6 +15,7 @@ from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import CharField, ForeignKey, IntegerField, Q, QuerySet, TextField, UUIDField
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -53,6 +56,50 @@ def list_link(model: str, text: str, **filters: object) -> SafeString:
 def row_link(model: str, pk: object, text: str) -> SafeString:
     """A link to one row's page."""
     return format_html('<a href="{}">{}</a>', reverse(f"admin:{model}_change", args=[pk]), text)
+
+
+class Table(NamedTuple):
+    """What a step's page shows: cells are texts, which it escapes."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    caption: str = ""
+
+
+def step_page(
+    request: HttpRequest,
+    title: str,
+    *,
+    submit: str,
+    crumbs: Sequence[tuple[str, str]],
+    form: forms.Form | None = None,
+    intro: Sequence[str] = (),
+    errors: Sequence[str] = (),
+    tables: Sequence[Table] = (),
+    hidden: Sequence[tuple[str, object]] = (),
+) -> TemplateResponse:
+    """A page on which somebody looks at what would change, says why, and confirms by POST to the same address.
+
+    `crumbs` are (text, URL) on the way here, the last of which is where "Back" leads. No `submit`: no form.
+    """
+    context = admin.site.each_context(request) | {
+        "title": title,
+        "submit": submit,
+        "crumbs": crumbs,
+        "back": crumbs[-1][1],
+        "form": form,
+        "intro": intro,
+        "errors": errors,
+        "tables": tables,
+        "hidden": hidden,
+    }
+    return TemplateResponse(request, "admin/step.html", context)
+
+
+class ReasonForm(forms.Form):
+    """Why somebody does something, for the audit."""
+
+    reason = forms.CharField(max_length=1_000, widget=forms.Textarea(attrs={"rows": 2}))
 
 
 class EstimatingPaginator(Paginator):

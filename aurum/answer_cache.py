@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -94,7 +95,7 @@ class AnswerCache:
     """The kept answers of one process.
 
     `connect` opens an autocommit connection to the database; `read_version` is the statement that gives the ETag that
-    answers have now.
+    answers have now, and in how many seconds they have another by themselves (null: not until something is written).
     """
 
     def __init__(self, connect: Callable[[], Awaitable[psycopg.AsyncConnection]], read_version: str) -> None:
@@ -183,12 +184,14 @@ class AnswerCache:
     async def _follow(self, connection: psycopg.AsyncConnection) -> None:
         while True:
             started = time.monotonic()
-            [etag] = await (await connection.execute(self._read_version)).fetchone() or [""]
+            found: Any = await (await connection.execute(self._read_version)).fetchone()
+            etag, changes_in = found or ("", None)
             if etag.encode() != self._etag:
                 self.forget()
                 self._etag = etag.encode()
-            self._trusted_until = started + TRUST
-            async for _ in connection.notifies(timeout=CHECK_INTERVAL, stop_after=1):
+            lasts = TRUST if changes_in is None else min(TRUST, changes_in)
+            self._trusted_until = started + lasts
+            async for _ in connection.notifies(timeout=min(CHECK_INTERVAL, lasts), stop_after=1):
                 self.forget()
 
 

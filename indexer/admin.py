@@ -2,15 +2,33 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, Max, Min, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from aurum.admin import ListedFilter, ReadOnlyAdmin, pretty_json, row_link, shortened, visible
+from aurum.admin import (
+    ListedFilter,
+    ReadOnlyAdmin,
+    ReasonForm,
+    Table,
+    pretty_json,
+    row_link,
+    shortened,
+    step_page,
+    visible,
+)
+from indexer import repair_requests
 from indexer.events import EVENTS
 from indexer.models import IndexedEvent, IndexerStatus, RepairRequest
+from markets.models import Market
+from operators.audit import record
 
 NAMES = sorted({event_class.stored_name for event_class in EVENTS.values()})
 
@@ -49,6 +67,7 @@ class IndexedEventAdmin(ReadOnlyAdmin):
         "event_name",
         "processed",
         "whole_error",
+        "retry_link",
         "pretty_event_data",
         "address",
         "block_number",
@@ -82,15 +101,20 @@ class IndexedEventAdmin(ReadOnlyAdmin):
         if not span["count"]:
             self.message_user(request, "None of these events failed.", messages.WARNING)
             return
-        repair = RepairRequest.objects.create(
-            from_block=span["first"],
-            to_block=span["last"],
-            reason=f"{request.user} tries {span['count']} failed events again",
-            replay=True,
-        )
+        repair = retry(request, span["first"], span["last"], span["count"])
         self.log_change(request, repair, repair.reason)
         link = row_link("indexer_repairrequest", repair.pk, str(repair))
         self.message_user(request, format_html("The indexer will try again: {}.", link), messages.SUCCESS)
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(retry_one)
+        return [path("<uuid:event_id>/retry/", view, name="indexer_indexedevent_retry"), *super().get_urls()]
+
+    @admin.display(description="try again")
+    def retry_link(self, event: IndexedEvent) -> SafeString | str:
+        if event.processed:
+            return "it did not fail"
+        return format_html('<a href="{}">try again</a>', reverse("admin:indexer_indexedevent_retry", args=[event.pk]))
 
     @admin.display(description="error")
     def last_line(self, event: IndexedEvent) -> str:
@@ -114,14 +138,146 @@ class IndexedEventAdmin(ReadOnlyAdmin):
         return "0x" + bytes(event.data).hex()
 
 
+def retry(request: HttpRequest, first: int, last: int, count: int) -> RepairRequest:
+    """Queues the failed events' blocks, and says so in the audit."""
+    name = request.user.get_username()
+    with transaction.atomic():
+        repair = RepairRequest.objects.create(
+            from_block=first,
+            to_block=last,
+            reason=f"{name} tries {count} failed events again",
+            requested_by=name,
+            replay=True,
+        )
+        _audited(request, "event.retry", repair, after={"fromBlock": first, "toBlock": last, "events": count})
+    return repair
+
+
+def retry_one(request: HttpRequest, event_id: Any) -> HttpResponse:
+    """Has one failed event applied once more, by the indexer."""
+    event = get_object_or_404(IndexedEvent, pk=event_id)
+    if not request.user.has_perm("indexer.change_indexedevent"):
+        raise PermissionDenied
+    if request.method == "POST" and not event.processed:
+        repair = retry(request, event.block_number, event.block_number, 1)
+        messages.success(request, "The indexer will try again.")
+        return redirect("admin:indexer_repairrequest_change", repair.pk)
+    rows = [
+        *(("event", event.event_name), ("block", event.block_number), ("transaction", event.transaction_hash)),
+        ("error", shortened(event.error.strip().rpartition("\n")[2], 200)),
+    ]
+    return step_page(
+        request,
+        "Try the event again",
+        intro=["The indexer reads its block once more, and builds the tables anew from the stored events."],
+        errors=["It did not fail."] if event.processed else [],
+        tables=[Table(("", "value"), rows)],
+        submit="" if event.processed else "Try again",
+        crumbs=[
+            ("Indexed events", reverse("admin:indexer_indexedevent_changelist")),
+            (str(event), reverse("admin:indexer_indexedevent_change", args=[event.pk])),
+        ],
+    )
+
+
+class BlocksForm(ReasonForm):
+    first = forms.IntegerField(min_value=0, max_value=2**63 - 1, label="From block")
+    last = forms.IntegerField(min_value=0, max_value=2**63 - 1, label="To block")
+    field_order = ("first", "last", "reason")
+
+
+def request_repair(request: HttpRequest) -> HttpResponse:
+    """Queues blocks to be read again: those of a form, which with `?market=` begins with that market's."""
+    if not request.user.has_perm("indexer.request_repair"):
+        raise PermissionDenied
+    market = Market.objects.filter(market_id=request.GET.get("market", "").replace("\x00", "").lower()).first()
+    first, last = repair_requests.blocks_of(market) if market else ("", "")
+    form = BlocksForm(request.POST) if request.method == "POST" else BlocksForm(initial={"first": first, "last": last})
+    errors = []
+    if form.is_bound and form.is_valid():
+        try:
+            return _queued(request, market, **form.cleaned_data)
+        except repair_requests.Refused as error:
+            errors.append(str(error))
+    about = f"Of the market {market.market_id}: {shortened(market.question)}" if market else "Of all contracts."
+    return step_page(
+        request,
+        "Read blocks again",
+        intro=[
+            "The indexer compares every log of these blocks with the chain, stores what differs, and builds the tables"
+            " anew. It goes on with new blocks meanwhile.",
+            about,
+        ],
+        errors=errors,
+        form=form,
+        submit="Ask the indexer",
+        crumbs=[("Repair requests", reverse("admin:indexer_repairrequest_changelist"))],
+    )
+
+
+def _queued(request: HttpRequest, market: Market | None, *, first: int, last: int, reason: str) -> HttpResponse:
+    market_id = market.market_id if market else ""
+    with transaction.atomic():
+        repair = repair_requests.request_blocks(
+            first, last, reason=reason, by=request.user.get_username(), market_id=market_id
+        )
+        _audited(request, "repair.request", repair, after={"fromBlock": first, "toBlock": last}, reason=reason)
+    messages.success(request, "The indexer will read them again.")
+    return redirect("admin:indexer_repairrequest_change", repair.pk)
+
+
+def cancel_repair(request: HttpRequest, repair_id: int) -> HttpResponse:
+    """Has the indexer stop; what it has compared stays."""
+    repair = get_object_or_404(RepairRequest, pk=repair_id)
+    if not request.user.has_perm("indexer.request_repair"):
+        raise PermissionDenied
+    form = ReasonForm(request.POST if request.method == "POST" else None)
+    errors = []
+    if form.is_bound and form.is_valid():
+        try:
+            with transaction.atomic():
+                repair = repair_requests.cancel(repair_id, by=request.user.get_username())
+                before = {"blocksDone": repair.blocks_done, "blocks": repair.blocks}
+                _audited(request, "repair.cancel", repair, before=before, reason=form.cleaned_data["reason"])
+            messages.success(request, "It is cancelled.")
+            return redirect("admin:indexer_repairrequest_change", repair_id)
+        except repair_requests.Refused as error:
+            errors.append(str(error))
+    is_over = repair.state in ("done", "failed", "cancelled")
+    return step_page(
+        request,
+        "Cancel the request",
+        errors=errors,
+        tables=[Table(("blocks", "state", "done"), [(str(repair), repair.state, _progress(repair))])],
+        form=None if is_over else form,
+        submit="" if is_over else "Cancel the request",
+        crumbs=[
+            ("Repair requests", reverse("admin:indexer_repairrequest_changelist")),
+            (str(repair), reverse("admin:indexer_repairrequest_change", args=[repair.pk])),
+        ],
+    )
+
+
+def _audited(request: HttpRequest, action: str, repair: RepairRequest, **said: Any) -> None:
+    subject = f"market:{repair.market_id}" if repair.market_id else f"repair:{repair.pk}"
+    record(request, action, subject, **said)
+
+
+def _progress(repair: RepairRequest) -> str:
+    return f"{repair.blocks_done:,} of {repair.blocks:,} blocks ({100 * repair.blocks_done // repair.blocks}%)"
+
+
 class RepairStateFilter(ListedFilter):
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("open", "to be done"), ("done", "done"), ("failed", "did not help")]
+        return [("open", "to be done"), ("done", "done"), ("failed", "did not help"), ("cancelled", "cancelled")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() == "cancelled":
+            return queryset.filter(cancelled_at__isnull=False)
+        queryset = queryset.filter(cancelled_at=None) if self.value() else queryset
         if self.value() == "failed":
             return queryset.exclude(error="")
         return queryset.filter(done_at__isnull=self.value() == "open") if self.value() else queryset
@@ -131,7 +287,10 @@ class RepairStateFilter(ListedFilter):
 class RepairRequestAdmin(ReadOnlyAdmin):
     list_display = (
         "__str__",
+        "state",
+        "progress",
         "short_reason",
+        "requested_by",
         "requested_at",
         "done_at",
         "stored",
@@ -143,12 +302,17 @@ class RepairRequestAdmin(ReadOnlyAdmin):
     search_fields = ("market_id", "from_block", "to_block")
     search_help_text = "A market's id, or the first or last block"
     ordering = ("-id",)
+    change_list_template = "admin/repair_list.html"
     fields = (
         "from_block",
         "to_block",
+        "state",
+        "progress",
+        "cancel_link",
         "next_block",
         "market_id",
         "whole_reason",
+        "requested_by",
         "replay",
         "requested_at",
         "due_at",
@@ -156,8 +320,28 @@ class RepairRequestAdmin(ReadOnlyAdmin):
         "stored",
         "removed",
         "done_at",
+        "cancelled_at",
+        "cancelled_by",
         "whole_error",
     )
+
+    def get_urls(self) -> list[Any]:
+        site = self.admin_site.admin_view
+        return [
+            path("request/", site(request_repair), name="indexer_repairrequest_request"),
+            path("<int:repair_id>/cancel/", site(cancel_repair), name="indexer_repairrequest_cancel"),
+            *super().get_urls(),
+        ]
+
+    @admin.display(description="progress")
+    def progress(self, repair: RepairRequest) -> str:
+        return _progress(repair)
+
+    @admin.display(description="cancel")
+    def cancel_link(self, repair: RepairRequest) -> SafeString | str:
+        if repair.state in ("done", "failed", "cancelled"):
+            return "it is over"
+        return format_html('<a href="{}">cancel</a>', reverse("admin:indexer_repairrequest_cancel", args=[repair.pk]))
 
     @admin.display(description="reason")
     def short_reason(self, repair: RepairRequest) -> str:

@@ -30,6 +30,7 @@ from indexer.rows import WaitingEvent as WaitingRow
 from markets import outbox
 from markets.book import Book, LogPosition
 from markets.chaintime import from_seconds
+from markets.correcting import announce_corrections, untold
 from markets.invariants import unbalanced
 from markets.models import Channel, Checkpoint, IndexedBlock, Market, Position, RankedUser, Ranking, Revision
 from markets.reverting import announce_reverted, reverted_by
@@ -99,6 +100,17 @@ class Ledger:
             for entries in _stored_blocks(contracts):
                 _apply_and_write(checkpoint, entries, contracts, self.record)
         return checkpoint.event_count
+
+    def tell_of_corrections(self) -> None:
+        """Tells subscribers of the markets of which a correction came into force or ended since they were last told."""
+        if not untold():
+            return
+        with transaction.atomic():
+            checkpoint = self._locked(None)
+            book = Book(checkpoint.finality, StoredPositionIds(), amms=())
+            announce_corrections(book, checkpoint)
+            book.write(WRITE_ORDER)
+            outbox.wake()
 
     def reset(self, to_block: int | None) -> None:
         """Forgets what was indexed above `to_block` (all, when None); the next run reads it again."""

@@ -90,6 +90,9 @@ class RepairRequest(models.Model):
     to_block = models.BigIntegerField()
     market_id = models.CharField(max_length=66, blank=True, help_text="The market that made it necessary, if one did.")
     reason = models.TextField()
+    requested_by = models.CharField(
+        max_length=150, blank=True, db_default="", help_text="An operator's name; empty where the indexer asked itself."
+    )
     replay = models.BooleanField(default=False, help_text="Build the tables anew also where no log differs.")
     requested_at = models.DateTimeField(default=timezone.now)
     next_block = models.BigIntegerField(null=True, help_text="Everything below is compared.")
@@ -99,13 +102,39 @@ class RepairRequest(models.Model):
     removed = models.IntegerField(default=0, help_text="Logs that the chain does not have.")
     done_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, help_text="Why it is not done, or did not help.")
+    cancelled_at = models.DateTimeField(null=True, help_text="What was compared until then stays.")
+    cancelled_by = models.CharField(max_length=150, blank=True, db_default="")
 
     class Meta:
         db_table = "repair_requests"
         indexes = [models.Index(fields=["due_at"], name="repair_requests_due", condition=models.Q(done_at=None))]
+        permissions = [("request_repair", "Can have blocks read again, and cancel that")]
 
     def __str__(self) -> str:
         return f"blocks {self.from_block} to {self.to_block}"
+
+    @property
+    def state(self) -> str:
+        """`queued`, `running`, `waiting` (for another attempt), `done`, `failed` (did not help) or `cancelled`."""
+        if self.cancelled_at is not None:
+            return "cancelled"
+        if self.done_at is not None:
+            return "failed" if self.error else "done"
+        if self.error:
+            return "waiting"
+        return "queued" if self.next_block is None else "running"
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks it is about."""
+        return self.to_block - self.from_block + 1
+
+    @property
+    def blocks_done(self) -> int:
+        """How many of them are compared."""
+        if self.next_block is None:
+            return self.blocks if self.done_at is not None else 0
+        return min(self.blocks, max(0, self.next_block - self.from_block))
 
 
 class Leader(models.Model):

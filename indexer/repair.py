@@ -42,6 +42,8 @@ COMPARED = (
     "address",
     "data",
 )
+# Of a request, what the indexer writes: whoever cancels it meanwhile writes the rest.
+PROGRESS = ("to_block", "next_block", "due_at", "attempts", "stored", "removed", "done_at", "error")
 
 
 class ChainMoved(Exception):
@@ -228,7 +230,7 @@ def run_due_repairs(rpc: Rpc, ledger: Ledger, *, batch_size: int) -> bool:
 
 
 def _due() -> QuerySet[RepairRequest]:
-    return RepairRequest.objects.filter(done_at=None, due_at__lte=timezone.now())
+    return RepairRequest.objects.filter(done_at=None, cancelled_at=None, due_at__lte=timezone.now())
 
 
 def _step(request: RepairRequest, checkpoint: Checkpoint, repairer: Repairer) -> None:
@@ -247,7 +249,7 @@ def _step(request: RepairRequest, checkpoint: Checkpoint, repairer: Repairer) ->
             request.to_block = checkpoint.block_number
         request.next_block = last + 1
         request.error = ""
-        request.save()
+        request.save(update_fields=PROGRESS)
     if is_last:
         _finish(request)
 
@@ -259,7 +261,7 @@ def _finish(request: RepairRequest) -> None:
         _try_later(request, "the market is suspect still", give_up=True)
     else:
         request.done_at, request.error = timezone.now(), ""
-        request.save()
+        request.save(update_fields=PROGRESS)
 
 
 def _try_later(request: RepairRequest, error: str, *, give_up: bool) -> None:
@@ -270,4 +272,4 @@ def _try_later(request: RepairRequest, error: str, *, give_up: bool) -> None:
     request.attempts += 1
     if give_up and request.attempts >= ATTEMPTS:
         request.done_at = timezone.now()
-    request.save()
+    request.save(update_fields=PROGRESS)

@@ -172,6 +172,7 @@ class Runner:
                 if target != checkpoint.block_number + 1:  # at the head, nothing comes before the block
                     self._report(head, checkpoint)
                 if target <= checkpoint.block_number:
+                    self._ledger().tell_of_corrections()
                     if self._repair():
                         checkpoint = Checkpoint.objects.get()
                         continue

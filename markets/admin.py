@@ -1,12 +1,16 @@
-"""Markets for operators: what the chain said, read-only, and the metadata that people add."""
+"""Markets for operators: what the chain said, read-only, and what people add and correct."""
 
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ObjectDoesNotExist
+from django.db import transaction
 from django.db.models import DateTimeField, OuterRef, QuerySet, Subquery, TextField, URLField
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
@@ -18,14 +22,18 @@ from aurum.admin import (
     ListedFilter,
     ReadOnlyAdmin,
     ReadOnlyTable,
+    ReasonForm,
+    Table,
     list_link,
     pretty_json,
     row_link,
     shortened,
+    step_page,
     visible,
 )
+from markets import correcting_admin, metadata_admin
 from markets.amm import prices
-from markets.metadata import FIELDS, edit
+from markets.metadata import FIELDS, edit_as_staff
 from markets.models import (
     Amm,
     Checkpoint,
@@ -35,6 +43,7 @@ from markets.models import (
     IndexedBlock,
     Market,
     MarketMetadata,
+    MarketPlacement,
     MetadataEdit,
     OutboxMessage,
     OutcomeToken,
@@ -42,6 +51,9 @@ from markets.models import (
     PricePoint,
     Trade,
 )
+from markets.placement import STEPS, place
+
+MOST_CHOSEN = 500  # markets that one action changes
 
 
 class StatusFilter(ListedFilter):
@@ -51,12 +63,25 @@ class StatusFilter(ListedFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("open", "open"), ("ended", "ended"), ("resolved", "resolved")]
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet:
-        return (
-            queryset.with_status(self.value(), Checkpoint.chain_time(Checkpoint.objects.first()))
-            if self.value()
-            else queryset
-        )
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        now = Checkpoint.chain_time(Checkpoint.objects.first())
+        return {
+            "open": queryset.filter(resolved=False, resolution_time__gt=now),
+            "ended": queryset.filter(resolved=False, resolution_time__lte=now),
+            "resolved": queryset.filter(resolved=True),
+        }.get(self.value() or "", queryset)
+
+
+class PlacementFilter(ListedFilter):
+    title = "placement"
+    parameter_name = "placement"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("hidden", "hidden"), ("featured", "featured")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        placed = MarketPlacement.objects.filter(**{self.value(): True}) if self.value() else None
+        return queryset if placed is None else queryset.filter(market_id__in=placed.values("market_id"))
 
 
 class SuspectFilter(ListedFilter):
@@ -70,6 +95,12 @@ class SuspectFilter(ListedFilter):
         return queryset.filter(suspect_since__isnull=self.value() == "no") if self.value() else queryset
 
 
+def placement_text(placement: MarketPlacement | None) -> str:
+    """Whether a market is hidden or featured, in words."""
+    words = [name for name in ("hidden", "featured") if placement is not None and getattr(placement, name)]
+    return ", ".join(words) or "as every market"
+
+
 def market_link(market: Market) -> SafeString:
     """A market by its question, for the lists of what belongs to it."""
     return row_link("markets_market", market.pk, shortened(market.question))
@@ -81,10 +112,16 @@ class OutcomeTokenTable(ReadOnlyTable):
     ordering = ("outcome_index",)
 
 
+class CategoryForm(ReasonForm):
+    category = forms.CharField(max_length=64, required=False, help_text="Empty: none.")
+    field_order = ("category", "reason")
+
+
 @admin.register(Market)
 class MarketAdmin(ReadOnlyAdmin):
+    actions = ("set_category", *STEPS)  # type: ignore[assignment]  # None above means that there is none
     list_display = ("short_question", "state", "short_prices", "volume", "trade_count", "created_at", "market_id")
-    list_filter = (StatusFilter, SuspectFilter)
+    list_filter = (StatusFilter, SuspectFilter, PlacementFilter)
     search_fields = ("market_id", "question_id", "condition_id", "creator", "amm_address", "id", "question")
     search_help_text = "An id or address of the market, or words of its question"
     ordering = ("-created_at", "id")
@@ -92,6 +129,7 @@ class MarketAdmin(ReadOnlyAdmin):
     inlines = (OutcomeTokenTable,)
     fieldsets = (
         (None, {"fields": ("whole_question", "outcomes_and_prices", "state", "lists", "metadata_link")}),
+        ("What is shown", {"fields": ("corrections_link", "placement_now", "audit")}),
         ("Ids", {"fields": ("id", "market_id", "question_id", "condition_id", "creator", "collateral_token")}),
         ("Pool", {"fields": ("amm_address", "fee", "reserves", "liquidity", "trading_fees", "fees_collected")}),
         ("Doubts", {"fields": ("suspect_since", "suspect_reason", "repairs")}),
@@ -106,6 +144,108 @@ class MarketAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         chain_time = Checkpoint.objects.values("block_timestamp")[:1]
         return super().get_queryset(request).annotate(chain_time=Subquery(chain_time, output_field=DateTimeField()))
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(correcting_admin.correct)
+        return [path("<uuid:object_id>/correct/", view, name="markets_market_correct"), *super().get_urls()]
+
+    # --- what is done to several at once ----------------------------------------------------------------------------
+
+    def has_place_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("markets.place_market")
+
+    def has_describe_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("markets.change_marketmetadata")
+
+    @admin.action(description="Hide from lists", permissions=["place"])
+    def hide(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._placed(request, queryset, "hide", "Lists leave them out; by their ids they are still found.")
+
+    @admin.action(description="Show in lists again", permissions=["place"])
+    def show(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._placed(request, queryset, "show", "Lists have them again.")
+
+    @admin.action(description="Feature", permissions=["place"])
+    def feature(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._placed(request, queryset, "feature", "They are put forward.")
+
+    @admin.action(description="Feature no more", permissions=["place"])
+    def unfeature(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._placed(request, queryset, "unfeature", "They are put forward no more.")
+
+    @admin.action(description="Set the category", permissions=["describe"])
+    def set_category(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        def done(ids: list[str], form: forms.Form) -> int:
+            change = {"category": form.cleaned_data["category"]}
+            return sum(edit_as_staff(request, market_id, change, form.cleaned_data["reason"]) for market_id in ids)
+
+        return self._step(request, queryset, "set_category", CategoryForm, "Each gets this category.", done)
+
+    def _placed(self, request: HttpRequest, queryset: QuerySet[Market], step: str, what: str) -> HttpResponse | None:
+        def done(ids: list[str], form: forms.Form) -> int:
+            return place(request, ids, step, form.cleaned_data["reason"])
+
+        return self._step(request, queryset, step, ReasonForm, what, done)
+
+    def _step(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Market],
+        action: str,
+        form_class: type[forms.Form],
+        what: str,
+        done: Callable[[list[str], forms.Form], int],
+    ) -> HttpResponse | None:
+        """Lists the markets and asks why; behind the confirmation, `done` does it, and says how many it changed."""
+        chosen = list(queryset.order_by("pk")[: MOST_CHOSEN + 1])
+        if len(chosen) > MOST_CHOSEN:
+            self.message_user(request, f"At most {MOST_CHOSEN} markets at once.", messages.ERROR)
+            return None
+        form = form_class(request.POST if "confirm" in request.POST else None)
+        if form.is_bound and form.is_valid():
+            with transaction.atomic():
+                changed = done([market.market_id for market in chosen], form)
+            self.message_user(request, f"{changed} of {len(chosen)} markets were changed.", messages.SUCCESS)
+            return None
+        ids = [market.market_id for market in chosen]
+        categories = dict(MarketMetadata.objects.filter(pk__in=ids).values_list("pk", "category"))
+        placements = {row.pk: row for row in MarketPlacement.objects.filter(pk__in=ids)}
+        rows = [
+            (
+                *(shortened(market.question), market.market_id, visible(categories.get(market.market_id, ""))),
+                placement_text(placements.get(market.market_id)),
+            )
+            for market in chosen
+        ]
+        return step_page(
+            request,
+            f"{action.replace('_', ' ').capitalize()}: {len(chosen)} markets",
+            intro=[what],
+            tables=[Table(("question", "marketId", "category", "now"), rows)],
+            form=form,
+            hidden=[
+                *(("action", action), ("confirm", "yes")),
+                *((ACTION_CHECKBOX_NAME, str(market.pk)) for market in chosen),
+            ],
+            submit="Confirm",
+            crumbs=[("Markets", reverse("admin:markets_market_changelist"))],
+        )
+
+    # --- columns and fields -----------------------------------------------------------------------------------------
+
+    @admin.display(description="corrections")
+    def corrections_link(self, market: Market) -> SafeString:
+        correct = reverse("admin:markets_market_correct", args=[market.pk])
+        listed = list_link("markets_marketcorrection", "all of this market", q=market.market_id)
+        return format_html('<a href="{}">correct what is shown</a> · {}', correct, listed)
+
+    @admin.display(description="placement")
+    def placement_now(self, market: Market) -> str:
+        return placement_text(MarketPlacement.objects.filter(pk=market.market_id).first())
+
+    @admin.display(description="audit")
+    def audit(self, market: Market) -> str:
+        return f"market:{market.market_id}"
 
     @admin.display(description="question")
     def short_question(self, market: Market) -> str:
@@ -149,7 +289,11 @@ class MarketAdmin(ReadOnlyAdmin):
 
     @admin.display(description="repairs")
     def repairs(self, market: Market) -> SafeString:
-        return list_link("indexer_repairrequest", "requests of this market", q=market.market_id)
+        again = reverse("admin:indexer_repairrequest_request")
+        link = format_html('<a href="{}?{}">read it again</a>', again, urlencode({"market": market.market_id}))
+        return format_html(
+            "{} · {}", link, list_link("indexer_repairrequest", "requests of this market", q=market.market_id)
+        )
 
     @admin.display(description="metadata")
     def metadata_link(self, market: Market) -> SafeString:
@@ -162,9 +306,10 @@ class MarketAdmin(ReadOnlyAdmin):
 
 @admin.register(MarketMetadata)
 class MarketMetadataAdmin(ExactSearchAdmin):
-    """The one thing here that people write. It is emptied, never deleted, so that every edit is in its history."""
+    """What people say of markets. It is emptied, never deleted, so that every edit is in its history."""
 
     actions = None
+    change_list_template = "admin/metadata_list.html"
 
     list_display = ("pk", "question", "category", "resolution_source")
     search_fields = ("market", "category", "resolution_source")
@@ -183,12 +328,42 @@ class MarketMetadataAdmin(ExactSearchAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: MarketMetadata, form: Any, change: bool) -> None:
-        changes = {name: getattr(obj, name) for name in FIELDS}
-        edit(obj.pk, changes, by=request.user.get_username())
+        edit_as_staff(request, obj.pk, {name: getattr(obj, name) for name in FIELDS})
+
+    def get_urls(self) -> list[Any]:
+        site = self.admin_site.admin_view
+        return [
+            path("export/", site(metadata_admin.export), name="markets_marketmetadata_export"),
+            path("import/", site(metadata_admin.bring_in), name="markets_marketmetadata_import"),
+            *super().get_urls(),
+        ]
 
     @admin.display(description="question")
     def question(self, metadata: Any) -> str:
         return "the market is not indexed" if metadata.question is None else shortened(metadata.question)
+
+
+@admin.register(MarketPlacement)
+class MarketPlacementAdmin(ReadOnlyAdmin):
+    """Markets that are hidden or featured, or were. The actions of the list of markets change it."""
+
+    list_display = ("pk", "question", "hidden", "featured", "changed_by", "changed_at")
+    list_filter = ("hidden", "featured")
+    search_fields = ("market",)
+    ordering = ("-changed_at", "pk")
+    fields = ("market_id", "question", "hidden", "featured", "whole_reason", "changed_by", "changed_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MarketPlacement]:
+        question = Market.objects.filter(market_id=OuterRef("pk")).values("question")
+        return super().get_queryset(request).annotate(question=Subquery(question, output_field=TextField()))
+
+    @admin.display(description="question")
+    def question(self, placement: Any) -> str:
+        return "the market is not indexed" if placement.question is None else shortened(placement.question)
+
+    @admin.display(description="reason")
+    def whole_reason(self, placement: MarketPlacement) -> str:
+        return visible(placement.reason)
 
 
 @admin.register(MetadataEdit)

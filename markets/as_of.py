@@ -12,11 +12,14 @@ from rest_framework import exceptions
 
 from aurum import sqljson
 from aurum.parameters import by_name, integer, read_parameters
+from aurum.schema import example_of
+from markets import examples
 from markets.amm import liquidity
+from markets.corrections import SHOWN
 from markets.listings import MARKET_ID
 from markets.pages import Answer, Plan, Rows
 from markets.reading import ObjectView
-from markets.serializers import ORACLE_STATES, MarketPricesSerializer, MarketSerializer, integers
+from markets.serializers import ORACLE_STATES, MarketDetailSerializer, MarketPricesSerializer, integers
 
 AS_OF_BLOCK = integer(
     "asOfBlock",
@@ -24,7 +27,8 @@ AS_OF_BLOCK = integer(
     2**63 - 1,
     "Answers as it was at the end of this block: AMM, prices, reserves, liquidity, figures of trades, resolution and "
     "status; whether it has ended is (like the last 24 hours) told by the last block up to it that has an event. "
-    "openInterest, feesCollected and oracleState are null then: they are not kept by block. Metadata are today's.",
+    "openInterest, feesCollected and oracleState are null then: they are not kept by block. Metadata and corrections "
+    "are today's.",
 )
 # Stands in for the `now` of the statement around it, so that the serializers' expressions mean the block.
 THEN = """
@@ -72,6 +76,7 @@ MARKET_THEN = f"""
                greatest(l.created_at, point.timestamp,
                         CASE WHEN resolution.resolved THEN l.resolved_at END) AS updated_at
     ) m
+    {SHOWN}
     LEFT JOIN market_metadata d ON d.market_id = m.market_id
     LEFT JOIN collateral_tokens k ON k.address = m.collateral_token
 """
@@ -86,7 +91,8 @@ def liquidity_json(reserves: str | None) -> str:
     return f'"{liquidity(integers(reserves)) if reserves else 0}"'
 
 
-class MarketAsOfSerializer(MarketSerializer):
+@example_of("A market", examples.MARKET | {"corrections": []})
+class MarketAsOfSerializer(MarketDetailSerializer):
     """A market; of an earlier block without what is not kept by block."""
 
     volume_24h = sqljson.Amount(VOLUME_24H)

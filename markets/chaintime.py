@@ -21,3 +21,8 @@ def from_seconds(seconds: int) -> datetime:
 def to_seconds(moment: datetime) -> int:
     """Unix seconds of a datetime, rounded down."""
     return int(moment.timestamp())
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time as REST writes it, in whole seconds, UTC: 2026-03-01T00:00:00Z."""
+    return f"{moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()}Z"

@@ -5,7 +5,7 @@ adds to all of them `seq`, `blockNumber` and `finality`, and to those of one eve
 `timestamp` is the block's, in Unix seconds. A state that is what it is because blocks were replaced has `corrected`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -118,8 +118,13 @@ def market_resolved(row: MarketRow, channel: str, timestamp: int) -> dict[str, A
     }
 
 
-def market_update(row: MarketRow, channel: str, timestamp: int) -> dict[str, Any]:
-    """What changes of a market, as it is at the end of a block. To MARKETS_CHANNEL only where blocks were replaced."""
+def market_update(row: MarketRow, channel: str, timestamp: int, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes of a market, as it is at the end of a block. To MARKETS_CHANNEL only where blocks were replaced.
+
+    `shown` are its corrections (corrections.in_force): the message has the values that it has a field for, and names
+    all in `correctedFields`, which is left out where there are none.
+    """
+    payouts = shown["payouts"] if "payouts" in shown else _texts(row.payouts)
     return {
         "type": "market_update",
         "channel": channel,
@@ -134,8 +139,9 @@ def market_update(row: MarketRow, channel: str, timestamp: int) -> dict[str, Any
         "feesCollected": str(row.fees_collected),
         "tradeCount": row.trade_count,
         "traders": row.trader_count,
-        "resolved": row.resolved,
-        "payouts": _texts(row.payouts),
+        "resolved": payouts is not None if "payouts" in shown else row.resolved,
+        "payouts": payouts,
+        **({"correctedFields": sorted(shown)} if shown else {}),
         "timestamp": timestamp,
     }
 

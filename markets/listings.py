@@ -2,13 +2,15 @@
 
 from aurum.parameters import choice, hex_word, integer, moment, text
 from markets import serializers
+from markets.corrections import CORRECTED, SHOWN
 from markets.leaderboard import PERIODS, RANKED_BY
 from markets.models import HistoryEntry, Trade
 from markets.pages import Filter, Key, Listing, Rows
+from markets.placement import FEATURED, HIDDEN
 from markets.search import FOUND, SEARCH
 
-MARKETS = """
-    markets m
+MARKETS = f"""
+    markets m {SHOWN}
     LEFT JOIN market_metadata d ON d.market_id = m.market_id
     LEFT JOIN collateral_tokens k ON k.address = m.collateral_token
 """
@@ -18,6 +20,11 @@ MARKET_ID = """
      UNION ALL SELECT market_id FROM markets WHERE id = %(uuid)s::uuid)
 """
 OF_MARKET = "m.market_id = now.parent"
+# By what is shown. Rows that the chain's own status leaves out are out before corrections are looked for.
+BY_STATUS = f"""
+    ({serializers.CHAIN_STATUS} = %(status)s OR m.market_id = ANY({CORRECTED})) AND {serializers.STATUS} = %(status)s
+"""
+POSITIONS = f"positions p JOIN markets m ON m.market_id = p.market_id {SHOWN}"
 OUTCOME = integer("outcome", 0, 255, "The outcome's index.")
 MARKET = hex_word("market", 32, "A marketId.")
 COLLATERAL = hex_word("collateralToken", 20, "What amounts are in: those of different tokens can't be added.")
@@ -35,12 +42,15 @@ def _both_ways(**columns: tuple[str, str]) -> dict[str, tuple[Key, ...]]:
 markets = Listing(
     serializer=serializers.MarketSerializer,
     source=MARKETS,
+    where=f"NOT {HIDDEN}",
     filters=(
         Filter(SEARCH, FOUND),
         Filter(text("category", 64), "d.category = %(category)s"),
-        Filter(choice("status", serializers.STATUSES), f"{serializers.STATUS} = %(status)s"),
+        Filter(choice("status", serializers.STATUSES), BY_STATUS),
+        Filter(choice("featured", ["true"], "Only those that are put forward."), FEATURED),
         Filter(hex_word("creator", 20), "m.creator = %(creator)s"),
         Filter(hex_word("collateralToken", 20), "m.collateral_token = %(collateralToken)s"),
+        # By the chain's time, as the ordering is: an index begins there.
         Filter(moment("endsBefore"), "m.resolution_time < %(endsBefore)s"),
         Filter(moment("endsAfter"), "m.resolution_time > %(endsAfter)s"),
     ),
@@ -54,7 +64,7 @@ markets = Listing(
         resolutionTime=("m.resolution_time", "timestamptz"),
     ),
 )
-market = Rows(serializer=serializers.MarketSerializer, source=MARKETS, where=OF_MARKET, parent=MARKET_ID)
+market = Rows(serializer=serializers.MarketDetailSerializer, source=MARKETS, where=OF_MARKET, parent=MARKET_ID)
 market_prices = Rows(
     serializer=serializers.MarketPricesSerializer,
     source="""
@@ -72,7 +82,7 @@ several_markets = Rows(serializer=serializers.MarketSerializer, source="markets 
 several_prices = Rows(serializer=serializers.MarketPricesSerializer, source=market_prices.source, where=OF_SEVERAL)
 holders = Listing(
     serializer=serializers.PositionSerializer,
-    source="positions p JOIN markets m ON m.market_id = p.market_id",
+    source=POSITIONS,
     where="p.market_id = now.parent AND p.amount > 0",
     parent=MARKET_ID,
     filters=(Filter(OUTCOME, "p.outcome_index = %(outcome)s"),),
@@ -92,7 +102,7 @@ trades = Listing(
 )
 user_positions = Listing(
     serializer=serializers.PositionSerializer,
-    source="positions p JOIN markets m ON m.market_id = p.market_id",
+    source=POSITIONS,
     where="p.user_address = %(address)s",
     filters=(
         Filter(MARKET, "p.market_id = %(market)s"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from aurum.sqljson import AMOUNT, SIGNED
 from markets import examples
+from markets.correctable import CORRECTABLE
 from markets.protocol import ERRORS, LONGEST_ID
 
 Schema = dict[str, Any]
@@ -27,6 +28,12 @@ PRICE: Schema = {"type": ["number", "null"], "description": "Collateral for one 
 PRICES: Schema = {"type": ["array", "null"], "items": {"type": "number"}, "description": "By outcome."}
 AMOUNTS: Schema = {"type": "array", "items": AMOUNT}
 CORRECTED: Schema = {"const": True, "description": "It is what it is because blocks were replaced."}
+CORRECTED_FIELDS: Schema = {
+    "type": "array",
+    "items": {"enum": list(CORRECTABLE)},
+    "minItems": 1,
+    "description": "What operators corrected of it, if anything, by the names in REST, which has the values.",
+}
 OWN_ID: Schema = {"type": ["string", "integer"], "maxLength": LONGEST_ID, "description": "Of the frame it answers."}
 
 
@@ -169,7 +176,8 @@ MARKET_CREATED = push(
 )
 MARKET_UPDATE = push(
     "market_update",
-    "What changes of a market, as it is behind a block. In `markets` only after a reorganisation.",
+    "What changes of a market, as it is behind a block, and when operators corrected what is shown of it or took that"
+    " back. In `markets` only after a reorganisation.",
     ["market", "markets"],
     {
         "marketId": BYTES32,
@@ -182,6 +190,7 @@ MARKET_UPDATE = push(
         "traders": COUNT,
         "resolved": FLAG,
         "payouts": nullable(AMOUNTS),
+        "correctedFields": CORRECTED_FIELDS,
         **STATE,
         "corrected": CORRECTED,
     },
@@ -193,8 +202,8 @@ MARKET_UPDATE = push(
         )
     }
     | IN_STATE
-    | {"corrected": True},
-    optional=("corrected",),
+    | {"corrected": True, "correctedFields": ["question"]},
+    optional=("corrected", "correctedFields"),
 )
 MARKET_RESOLVED = push(
     "market_resolved",

@@ -1,17 +1,21 @@
 """What the chain's events add up to. Amounts are in base units of the market's collateral, fees fractions of 1e18.
 
 Rows are written by projections alone, and their ids follow from what names them on chain (identity.py). Times are
-block times. `MarketMetadata` is the exception: people write it, and a re-index leaves it alone.
+block times. `MarketMetadata`, `MarketCorrection` and `MarketPlacement` are the exceptions: people write them, and a
+re-index leaves them alone.
 """
 
 from datetime import datetime
 
+from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.contrib.postgres.search import SearchVector
 from django.db import connection, models
+from django.db.models import F, Q
 from django.db.models.functions import Left, Now
 from django.utils import timezone
 
+from markets.correctable import CORRECTABLE, GUARDED
 from markets.fields import AddressField, Bytes32Field, TotalField, Uint256Field, Uint256ListField
 
 # Characters that search looks at. PostgreSQL makes no words of more than a megabyte, and a question may be as long.
@@ -448,6 +452,104 @@ class MetadataEdit(models.Model):
 
     def __str__(self) -> str:
         return f"{self.market_id} by {self.edited_by}"
+
+
+class MarketCorrection(models.Model):
+    """What is shown of a market in place of what the chain says; the chain's rows stay as they are (corrections.py).
+
+    In force from `since` until it expires or is revoked. Without `since` it waits for a second person.
+    """
+
+    market = models.ForeignKey(
+        Market, models.DO_NOTHING, to_field="market_id", db_constraint=False, db_index=False, related_name="corrections"
+    )
+    field = models.CharField(max_length=32, choices=[(name, each.title) for name, each in CORRECTABLE.items()])
+    value = models.JSONField(help_text="As the API shows it.")
+    reason = models.TextField(help_text="Anyone can read it.")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    requested_at = models.DateTimeField(db_default=Now())
+    approved_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", null=True)
+    since = models.DateTimeField(null=True, help_text="From when on it is shown.")
+    expires_at = models.DateTimeField(null=True, help_text="From when on it is not shown any more.")
+    revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", null=True)
+    revoked_at = models.DateTimeField(null=True, help_text="Also where it was rejected, or another took its place.")
+    revoked_because = models.TextField(blank=True)
+    told = models.BooleanField(default=False, help_text="Whether subscribers were last told that it is in force.")
+
+    class Meta:
+        db_table = "market_corrections"
+        default_permissions = ("view",)
+        permissions = [
+            ("correct_market", "Can correct what is shown of a market"),
+            ("approve_correction", "Can approve somebody else's correction"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(field__in=GUARDED)
+                | Q(since__isnull=True)
+                | (Q(approved_by__isnull=False) & ~Q(approved_by=F("requested_by"))),
+                name="correction_by_two_people",
+            ),
+            models.UniqueConstraint(
+                fields=["market", "field"],
+                condition=Q(since__isnull=False, revoked_at__isnull=True),
+                name="correction_one_in_force",
+            ),
+            models.UniqueConstraint(
+                fields=["market", "field"],
+                condition=Q(since__isnull=True, revoked_at__isnull=True),
+                name="correction_one_pending",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["market", "-id"], name="corrections_of_market"),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(since__isnull=False, revoked_at__isnull=True, expires_at__isnull=False),
+                name="corrections_by_expiry",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.field} of {self.market_id}"
+
+    def state_at(self, now: datetime) -> str:
+        """`pending`, `in force`, `expired`, or `revoked` (a pending one that was rejected, too)."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "in force" if self.since is not None else "pending"
+
+
+class MarketPlacement(models.Model):
+    """Whether a market is left out of lists, or put forward. Nothing else changes: its holders still find it."""
+
+    market = models.OneToOneField(
+        Market,
+        models.DO_NOTHING,
+        to_field="market_id",
+        primary_key=True,
+        db_constraint=False,
+        related_name="placement",
+    )
+    hidden = models.BooleanField(default=False)
+    featured = models.BooleanField(default=False)
+    reason = models.TextField()
+    changed_by = models.CharField(max_length=150)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "market_placements"
+        default_permissions = ("view",)
+        permissions = [("place_market", "Can hide and feature markets")]
+        indexes = [
+            models.Index(fields=["market"], condition=Q(hidden=True), name="markets_hidden"),
+            models.Index(fields=["market"], condition=Q(featured=True), name="markets_featured"),
+        ]
+
+    def __str__(self) -> str:
+        return self.market_id
 
 
 class Channel(models.Model):

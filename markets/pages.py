@@ -26,10 +26,21 @@ from aurum.sqljson import JsonRow, row_of
 # Every answer's version: what it shows can change with each of these, and with nothing else.
 VERSION = f"""
     concat_ws('-', '{settings.VERSION}', c.block_number, substr(c.block_hash, 3, 16), c.safe_block, c.finalized_block,
-              r.number)
+              r.number, e.last)
 """
-CHANGES = "(SELECT coalesce((SELECT number FROM revision), 0) AS number) r LEFT JOIN checkpoint c ON true"
-ETAG_NOW = f"SELECT 'W/\"' || {VERSION} || '\"' FROM {CHANGES}"  # noqa: S608
+# Corrections end by themselves: `e` is when one last did, null where none has.
+EXPIRIES = "market_corrections WHERE since IS NOT NULL AND revoked_at IS NULL AND expires_at"
+CHANGES = f"""
+    (SELECT coalesce((SELECT number FROM revision), 0) AS number) r
+    CROSS JOIN (SELECT (extract(epoch FROM max(expires_at)) * 1000000)::bigint AS last FROM {EXPIRIES} <= now()) e
+    LEFT JOIN checkpoint c ON true
+"""  # noqa: S608
+# And in how many seconds the next one does.
+ETAG_NOW = f"""
+    SELECT 'W/"' || {VERSION} || '"',
+           (SELECT extract(epoch FROM min(expires_at) - now())::float8 FROM {EXPIRIES} > now())
+    FROM {CHANGES}
+"""  # noqa: S608
 NOW = f"""
     SELECT c.block_number, {VERSION} AS version, coalesce(c.block_timestamp, now()) AS time,
            coalesce(c.safe_block, -1) AS safe, coalesce(c.finalized_block, -1) AS final, {{parent}} AS parent{{more}}

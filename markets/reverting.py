@@ -7,6 +7,7 @@ from typing import Any
 
 from markets import feeds
 from markets.book import Book, LogPosition
+from markets.corrections import in_force
 from markets.identity import row_id
 from markets.rows import Channel, Market, Position, PricePoint, Trade
 
@@ -73,7 +74,8 @@ def _announce_market(book: Book, before: Market, fork: LogPosition) -> None:
             message = feeds.market_reverted(before.market_id, name, fork.timestamp)
             book.publish_state(channel, message, fork.block_number)
         else:
-            _correct(book, channel, feeds.market_update(now, name, fork.timestamp), fork)
+            shown = in_force([now.market_id]).get(now.market_id, {})
+            _correct(book, channel, feeds.market_update(now, name, fork.timestamp, shown), fork)
 
 
 def _announce_position(book: Book, before: Position, fork: LogPosition) -> None:

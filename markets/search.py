@@ -7,6 +7,7 @@ one.
 """
 
 from aurum.parameters import Parameter, text
+from markets.corrections import IN_FORCE
 from markets.models import SEARCHED_DESCRIPTION, SEARCHED_QUESTION
 
 MAX_LENGTH = 200  # characters of a search
@@ -18,6 +19,10 @@ METADATA_WORDS = (
     f" COALESCE(LEFT(description, {SEARCHED_DESCRIPTION}), ''))"
 )
 QUESTION_TEXT = f"lower(LEFT(question, {SEARCHED_QUESTION}))"
+# A corrected question is found by what is shown, and by the chain's words still.
+CORRECTED_QUESTION = f"c.field = 'question' AND {IN_FORCE}"
+CORRECTED_TEXT = "(c.value #>> ARRAY[]::text[])"
+CORRECTED_WORDS = f"to_tsvector('simple'::regconfig, {CORRECTED_TEXT})"
 QUERY = "to_tsquery('simple', (%(search)s::text[])[1])"
 # What is found first, and alone: the scan below starts only where that is nothing.
 FOUND = f"""
@@ -26,11 +31,18 @@ FOUND = f"""
             SELECT id FROM markets WHERE {QUESTION_WORDS} @@ {QUERY}
             UNION
             SELECT id FROM markets JOIN market_metadata USING (market_id) WHERE {METADATA_WORDS} @@ {QUERY}
+            UNION
+            SELECT markets.id FROM markets JOIN market_corrections c USING (market_id)
+            WHERE {CORRECTED_QUESTION} AND {CORRECTED_WORDS} @@ {QUERY}
         )
         SELECT id FROM words
         UNION ALL
         SELECT id FROM markets
         WHERE NOT EXISTS (SELECT FROM words) AND {QUESTION_TEXT} LIKE lower((%(search)s::text[])[2])
+        UNION ALL
+        SELECT markets.id FROM markets JOIN market_corrections c USING (market_id)
+        WHERE NOT EXISTS (SELECT FROM words) AND {CORRECTED_QUESTION}
+        AND lower({CORRECTED_TEXT}) LIKE lower((%(search)s::text[])[2])
     ))
 """  # noqa: S608
 

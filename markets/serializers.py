@@ -1,7 +1,7 @@
 """What the API says of markets, as PostgreSQL writes it. Amounts are decimal strings, prices JSON numbers.
 
-The expressions speak of the aliases in listings.py: `m` markets, `d` metadata, `k` collateral, `p` positions,
-`t` trades, `h` history, `now` the indexed block.
+The expressions speak of the aliases in listings.py: `m` markets, `x` their corrections, `d` metadata, `k` collateral,
+`p` positions, `t` trades, `h` history, `now` the indexed block.
 """
 
 import json
@@ -13,8 +13,10 @@ from rest_framework import serializers
 
 from aurum import sqljson
 from aurum.schema import example_of
-from markets import amm, examples, feeds
+from markets import amm, corrections, examples, feeds
+from markets.correctable import CORRECTABLE
 from markets.models import HistoryEntry, Trade
+from markets.placement import FEATURED, HIDDEN
 from markets.remembered import remembered
 
 FINALITIES = ("pending", "safe", "final")
@@ -36,9 +38,9 @@ ORACLE_STATE = """
          ELSE 'registered'
      END FROM oracle_questions q WHERE q.question_id = m.question_id)
 """
-STATUS = """
-    CASE WHEN m.resolved THEN 'resolved' WHEN m.resolution_time <= now.time THEN 'ended' ELSE 'open' END
-"""
+_STATUS = "CASE WHEN {} THEN 'resolved' WHEN {} <= now.time THEN 'ended' ELSE 'open' END"
+STATUS = _STATUS.format(corrections.RESOLVED, corrections.RESOLUTION_TIME)
+CHAIN_STATUS = _STATUS.format("m.resolved", "m.resolution_time")
 # What the market has traded in all, less what it had when the last 24 hours began.
 VOLUME_24H = """
     (m.volume - coalesce((SELECT market_volume FROM trades WHERE market_id = m.market_id AND block_number <= now.day_ago
@@ -133,6 +135,29 @@ def trade_price_json(collateral_amount: str | None, amount: str) -> str:
     return "null" if price is None else repr(price)
 
 
+def corrections_json(
+    entries: str | None,
+    question: str,
+    outcomes: str,
+    resolution_time: str,
+    payouts: str | None,
+    symbol: str | None,
+    decimals: str | None,
+) -> str:
+    """What is corrected of a market (corrections.ENTRIES), each with what the chain says of it."""
+    if not entries:
+        return "[]"
+    said = {
+        "question": question,
+        "outcomes": json.loads(outcomes),
+        "resolutionTime": resolution_time,
+        "payouts": json.loads(payouts) if payouts else None,
+        "collateral": {"symbol": symbol, "decimals": int(decimals)} if decimals else None,
+    }
+    listed = [{"field": entry["field"], "chainValue": said[entry["field"]], **entry} for entry in json.loads(entries)]
+    return json.dumps(listed, separators=(",", ":"), ensure_ascii=False)
+
+
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
@@ -145,8 +170,8 @@ class MetadataSerializer(serializers.Serializer):
 
 
 class CollateralSerializer(serializers.Serializer):
-    symbol = sqljson.Text("k.symbol")
-    decimals = sqljson.Integer("k.decimals")
+    symbol = sqljson.Text(corrections.SYMBOL)
+    decimals = sqljson.Integer(corrections.DECIMALS)
 
 
 @example_of("A market", examples.MARKET)
@@ -157,16 +182,18 @@ class MarketSerializer(serializers.Serializer):
     condition_id = sqljson.Bytes32("m.condition_id")
     creator = sqljson.Address("m.creator")
     collateral_token = sqljson.Address("m.collateral_token")
-    collateral = sqljson.Nested(CollateralSerializer, "k.address IS NOT NULL")
+    collateral = sqljson.Nested(CollateralSerializer, corrections.HAS_COLLATERAL)
     amm_address = sqljson.Address("m.amm_address", null=True)
     fee = sqljson.Amount("m.fee", null=True, help_text="A fraction of 1e18.")
-    question = sqljson.Text("m.question")
-    outcomes = sqljson.Texts("m.outcomes")
-    resolution_time = sqljson.Moment("m.resolution_time")
+    question = sqljson.Text(corrections.QUESTION)
+    outcomes = sqljson.Texts(corrections.OUTCOMES)
+    resolution_time = sqljson.Moment(corrections.RESOLUTION_TIME)
     resolution_timestamp = sqljson.Amount("m.resolution_timestamp", help_text="Seconds, as the contract holds it.")
     status = sqljson.Word(STATUS, choices=STATUSES)
-    resolved = sqljson.Flag("m.resolved")
-    payouts = sqljson.Amounts("m.payouts", null=True, help_text="Numerators; an outcome pays its share of their sum.")
+    resolved = sqljson.Flag(corrections.RESOLVED)
+    payouts = sqljson.Amounts(
+        corrections.PAYOUTS, null=True, help_text="Numerators; an outcome pays its share of their sum."
+    )
     oracle_state = sqljson.Word(
         ORACLE_STATE, choices=ORACLE_STATES, null=True, help_text="Of its question; null where the oracle has none."
     )
@@ -181,12 +208,45 @@ class MarketSerializer(serializers.Serializer):
     traders = sqljson.Integer("m.trader_count")
     trade_count = sqljson.Integer("m.trade_count")
     metadata = sqljson.Nested(MetadataSerializer)
+    corrected = sqljson.Flag(
+        "x.shown IS NOT NULL", help_text="Operators corrected what the chain says: the market itself says what and why."
+    )
+    hidden = sqljson.Flag(HIDDEN, help_text="Lists leave it out.")
+    featured = sqljson.Flag(FEATURED)
     finality = finality("m")
     block_number = sqljson.Integer("m.block_number")
     transaction_hash = sqljson.Bytes32("m.transaction_hash")
     log_index = sqljson.Integer("m.log_index")
     created_at = sqljson.Moment("m.created_at")
     updated_at = sqljson.Moment("m.updated_at")
+
+
+CORRECTION_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "field": {"type": "string", "enum": list(CORRECTABLE)},
+        "chainValue": {"description": "What the chain says."},
+        "value": {"description": "What is shown."},
+        "reason": {"type": "string"},
+        "since": {"type": "string", "format": "date-time"},
+        "expiresAt": {"type": ["string", "null"], "format": "date-time"},
+    },
+    "required": ["field", "chainValue", "value", "reason", "since", "expiresAt"],
+}
+
+
+@example_of("A market", examples.MARKET | {"corrections": []})
+class MarketDetailSerializer(MarketSerializer):
+    """A market as everywhere, and what operators corrected."""
+
+    corrections = sqljson.Computed(
+        corrections_json,
+        [
+            *(corrections.ENTRIES, "m.question", "m.outcomes", sqljson.MOMENT.format("m.resolution_time")),
+            *("m.payouts", "k.symbol", "k.decimals"),
+        ],
+        {"type": "array", "items": CORRECTION_SCHEMA},
+    )
 
 
 @example_of("Prices", examples.PRICES)
@@ -208,7 +268,7 @@ class PositionSerializer(serializers.Serializer):
     user_address = sqljson.Address("p.user_address")
     market_id = sqljson.Bytes32("p.market_id")
     outcome_index = sqljson.Integer("p.outcome_index")
-    outcome = sqljson.Text("m.outcomes ->> p.outcome_index")
+    outcome = sqljson.Text(f"{corrections.OUTCOMES} ->> p.outcome_index")
     amount = sqljson.Amount("p.amount", help_text="Outcome tokens: exactly `balanceOf`.")
     is_amm = sqljson.Flag("p.is_amm")
     current_price = sqljson.Computed(

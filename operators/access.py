@@ -1,8 +1,9 @@
 """Which group may do what. `migrate` makes the groups; people are put into them in the admin.
 
 viewer    sees every page and changes nothing
-operator  describes and corrects markets, has the indexer read again, asks for resolutions, can stop the wallet
-resolver  asks for resolutions and approves those of others, stops and releases the wallet
+operator  describes, corrects and places markets, approves what others correct, has the indexer read again, asks for
+          resolutions, can stop the wallet
+resolver  asks for resolutions, approves those of others and their corrections, stops and releases the wallet
 """
 
 from typing import Any
@@ -15,12 +16,17 @@ from django.db.models import Q
 SHOWN = ("accounts", "indexer", "markets", "operators", "oracle", "resolver")
 OPERATOR = (
     "indexer.change_indexedevent",
+    "indexer.request_repair",
     "markets.add_marketmetadata",
     "markets.change_marketmetadata",
+    "markets.correct_market",
+    "markets.approve_correction",
+    "markets.place_market",
     "resolver.request_resolution",
     "resolver.stop_wallet",
 )
 RESOLVER = (
+    "markets.approve_correction",
     "resolver.request_resolution",
     "resolver.approve_resolution",
     "resolver.retry_walletaction",

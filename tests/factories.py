@@ -10,6 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User
+from django.db.models import JSONField, Value
+
 from indexer.models import IndexedEvent, IndexerStatus
 from markets import identity
 from markets.amm import liquidity
@@ -22,6 +25,7 @@ from markets.models import (
     HistoryEntry,
     IndexedBlock,
     Market,
+    MarketCorrection,
     MarketTrader,
     OutcomeToken,
     Position,
@@ -130,6 +134,16 @@ def make_status(**overrides: Any) -> IndexerStatus:
 def make_collateral(**overrides: Any) -> CollateralToken:
     """The token that every factory's market is paid in."""
     return CollateralToken.objects.create(**{"address": COLLATERAL, "symbol": "USDC", "decimals": 6} | overrides)
+
+
+def make_correction(market: Market, field: str, value: Any, **overrides: Any) -> MarketCorrection:
+    """A correction in force, asked for by one operator and approved by another; `since=None` makes a pending one."""
+    first, second = (User.objects.get_or_create(username=name)[0] for name in ("first", "second"))
+    columns: dict[str, Any] = {"reason": "as agreed", "requested_by": first, "approved_by": second, "since": START}
+    if overrides.get("since", START) is None:
+        del columns["approved_by"]
+    stored = Value(None, JSONField()) if value is None else value
+    return MarketCorrection.objects.create(market=market, field=field, value=stored, **columns | overrides)
 
 
 def make_condition(**overrides: Any) -> Condition:

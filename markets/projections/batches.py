@@ -3,6 +3,7 @@
 from markets import feeds
 from markets.amm import liquidity
 from markets.book import Book, LogPosition
+from markets.corrections import in_force
 from markets.identity import row_id
 from markets.rows import Channel, Market, Position
 
@@ -23,8 +24,9 @@ def _publish_states(book: Book, last: LogPosition) -> None:
     markets = [(feeds.market_channel(row.market_id), row) for row in book.changed(Market)]
     positions = [(feeds.user_channel(row.user_address), row) for row in book.changed(Position) if not row.is_amm]
     book.load(Channel, [row_id("channel", channel) for channel, _ in (*markets, *positions)])
+    shown = in_force([market.market_id for _, market in markets]) if markets else {}
     for channel, market in markets:
-        message = feeds.market_update(market, "market", last.timestamp)
+        message = feeds.market_update(market, "market", last.timestamp, shown.get(market.market_id, {}))
         book.publish_state(channel, message, last.block_number)
     for channel, position in positions:
         of = book.get(Market, row_id("market", position.market_id))

@@ -24,7 +24,9 @@ from markets.models import (
     HistoryEntry,
     IndexedBlock,
     Market,
+    MarketCorrection,
     MarketMetadata,
+    MarketPlacement,
     MetadataEdit,
     OutboxMessage,
     OutcomeToken,
@@ -56,6 +58,8 @@ READ_ONLY = (
     IndexerStatus,
     RepairRequest,
     MetadataEdit,
+    MarketCorrection,
+    MarketPlacement,
     ApiSession,
     WatchedMarket,
 )
@@ -78,6 +82,8 @@ SEARCHED: dict[type, Callable[[Any], object]] = {
     IndexedBlock: lambda row: row.hash,
     RepairRequest: lambda row: row.market_id,
     MetadataEdit: lambda row: row.market_id,
+    MarketCorrection: lambda row: row.market_id,
+    MarketPlacement: lambda row: row.pk,
     ApiSession: lambda row: row.id,
     WatchedMarket: lambda row: row.market_id,
 }
@@ -125,6 +131,8 @@ def rows() -> dict[type, Any]:
         MetadataEdit: MetadataEdit.objects.create(
             market=market, edited_by=user.username, before={"description": ""}, after={"description": HOSTILE}
         ),
+        MarketCorrection: factories.make_correction(market, "question", HOSTILE, reason=HOSTILE),
+        MarketPlacement: MarketPlacement.objects.create(market=market, hidden=True, reason=HOSTILE, changed_by="o"),
         ApiSession: ApiSession.objects.create(user=user, refresh_id="r", expires_at=factories.START),
         WatchedMarket: WatchedMarket.objects.create(user=user, market=market),
         MarketMetadata: MarketMetadata.objects.create(market=market, category="Sport", description=HOSTILE),

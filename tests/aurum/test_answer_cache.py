@@ -22,6 +22,7 @@ class Database:
         self.gone = False
         self.changed = asyncio.Event()
         self.looks = 0
+        self.changes_in: float | None = None
 
     async def connect(self) -> Any:
         return self
@@ -37,9 +38,9 @@ class Database:
             raise psycopg.OperationalError("gone")
         return self
 
-    async def fetchone(self) -> list[str]:
+    async def fetchone(self) -> list[Any]:
         self.looks += 1
-        return [self.etag]
+        return [self.etag, self.changes_in]
 
     async def notifies(self, *, timeout: float, stop_after: int) -> AsyncIterator[None]:
         try:
@@ -118,6 +119,25 @@ def test_trust_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         now = answer_cache.time.monotonic()
         monkeypatch.setattr(answer_cache.time, "monotonic", lambda: now + answer_cache.TRUST + 1)
         assert cache.find(KEY) is None
+
+    run(test)
+
+
+def test_answers_are_not_kept_beyond_the_moment_at_which_they_change_by_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(cache: AnswerCache, database: Database) -> None:
+        database.changes_in = 0.5
+        database.changed.set()
+        await database.looked_at()
+        await asyncio.sleep(0)
+        keep(cache)
+        now = answer_cache.time.monotonic()
+        assert cache.find(KEY) is not None
+        monkeypatch.setattr(answer_cache.time, "monotonic", lambda: now + 0.51)
+        assert cache.find(KEY) is None
+        keep(cache, (b"/api/other", *KEY[1:]))
+        assert cache.find((b"/api/other", *KEY[1:])) is None
 
     run(test)
 

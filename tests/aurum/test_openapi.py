@@ -84,6 +84,7 @@ def test_parameters_are_those_that_the_endpoints_take(schema: dict[str, Any]) ->
         "search",
         "category",
         "status",
+        "featured",
         "creator",
         "collateralToken",
         "endsBefore",

@@ -1,0 +1,257 @@
+"""Corrections: asked for, approved and revoked here, laid over the chain's rows in SQL. All that is done is audited.
+
+A correction changes what is shown, never the ledger: what holdings are worth and what is paid stays the chain's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import JSONField, Q, QuerySet, Value
+from django.http import HttpRequest
+from django.utils import timezone
+
+from markets.chaintime import rfc3339
+from markets.correctable import CORRECTABLE, BadValue
+from markets.models import CollateralToken, Market, MarketCorrection
+from operators.audit import record
+
+LONGEST_REASON = 1_000  # characters
+
+# --- how they are laid over -------------------------------------------------------------------------------------------
+
+# Of the rows `c`: which are shown. A list must fit the market's outcomes, of which a reorganisation may make others.
+IN_FORCE = """
+    c.since IS NOT NULL AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > now())
+"""
+FITS = """
+    CASE jsonb_typeof(c.value) WHEN 'array' THEN jsonb_array_length(c.value) = jsonb_array_length(m.outcomes)
+         ELSE true END
+"""
+# Beside the market `m`: `x.shown` has the corrected values by field, null where there are none.
+SHOWN = f"""
+    CROSS JOIN LATERAL (
+        SELECT jsonb_object_agg(c.field, c.value) AS shown FROM market_corrections c
+        WHERE c.market_id = m.market_id AND {IN_FORCE} AND {FITS}
+    ) x
+"""  # noqa: S608
+CORRECTED = f"ARRAY(SELECT c.market_id FROM market_corrections c WHERE {IN_FORCE})"  # noqa: S608
+QUESTION = "coalesce(x.shown ->> 'question', m.question)"
+OUTCOMES = "coalesce(x.shown -> 'outcomes', m.outcomes)"
+RESOLUTION_TIME = "coalesce((x.shown ->> 'resolutionTime')::timestamptz, m.resolution_time)"
+RESOLVED = "(CASE WHEN x.shown ? 'payouts' THEN x.shown ->> 'payouts' IS NOT NULL ELSE m.resolved END)"
+PAYOUTS = "(CASE WHEN x.shown ? 'payouts' THEN nullif(x.shown -> 'payouts', 'null'::jsonb) ELSE m.payouts END)"
+SYMBOL = "coalesce(x.shown -> 'collateral' ->> 'symbol', k.symbol)"
+DECIMALS = "coalesce((x.shown -> 'collateral' ->> 'decimals')::int, k.decimals)"
+HAS_COLLATERAL = "(k.address IS NOT NULL OR coalesce(x.shown ? 'collateral', false))"
+# Each correction of the market `m`, for whoever reads the API: not who made it.
+ENTRIES = f"""
+    (SELECT jsonb_agg(jsonb_build_object(
+                'field', c.field, 'value', c.value, 'reason', c.reason,
+                'since', to_char(c.since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                'expiresAt', to_char(c.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            ) ORDER BY c.field)
+     FROM market_corrections c WHERE c.market_id = m.market_id AND {IN_FORCE} AND {FITS})
+"""  # noqa: S608
+
+
+def in_force(market_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """What is shown of these markets in place of the chain's, by field; markets without corrections are left out."""
+    now, ids = timezone.now(), _keys(market_ids)
+    found: dict[Any, dict[str, Any]] = {}
+    rows = MarketCorrection.objects.filter(
+        Q(expires_at=None) | Q(expires_at__gt=now), market__in=ids, since__isnull=False, revoked_at=None
+    ).order_by("field")
+    for market_id, field, value in rows.values_list("market_id", "field", "value"):
+        found.setdefault(market_id, {})[field] = value
+    return found
+
+
+# --- what the chain says ----------------------------------------------------------------------------------------------
+
+
+def chain_values(market: Market) -> dict[str, Any]:
+    """What the chain says of each field that can be corrected, as the API shows it."""
+    token = CollateralToken.objects.filter(address=market.collateral_token).first()
+    return {
+        "question": market.question,
+        "outcomes": market.outcomes,
+        "resolutionTime": rfc3339(market.resolution_time),
+        "payouts": None if market.payouts is None else [str(number) for number in market.payouts],
+        "collateral": None if token is None else {"symbol": token.symbol, "decimals": token.decimals},
+    }
+
+
+# --- making and ending ------------------------------------------------------------------------------------------------
+
+
+class Refused(Exception):
+    """A step that can't be made; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A correction that somebody wants to make, checked against the market as it is now."""
+
+    market_id: str
+    field: str
+    value: Any
+    reason: str
+    expires_at: datetime | None
+    chain_value: Any
+    shown_value: Any  # what is shown now: the chain's, or another correction's
+
+    @property
+    def is_guarded(self) -> bool:
+        return CORRECTABLE[self.field].is_guarded
+
+
+def propose(market: Market, field: str, text: str, reason: str, expires_at: datetime | None) -> Proposal:
+    """Reads what a form says. Raises Refused."""
+    reason = reason.strip()
+    if field not in CORRECTABLE:
+        raise Refused("This field can't be corrected.")
+    if not reason or len(reason) > LONGEST_REASON or "\x00" in reason:
+        raise Refused(f"Give a reason, of at most {LONGEST_REASON:,} characters.")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Refused("It would have expired already.")
+    try:
+        value = CORRECTABLE[field].read(text, len(market.outcomes))
+    except BadValue as error:
+        raise Refused(str(error)) from None
+    chain_value = chain_values(market)[field]
+    shown = in_force([market.market_id]).get(market.market_id, {})
+    if value == chain_value and field not in shown:
+        raise Refused("That is what the chain says already.")
+    if value == chain_value:
+        raise Refused("That is what the chain says: revoke the correction that is in force.")
+    return Proposal(
+        market_id=market.market_id,
+        field=field,
+        value=value,
+        reason=reason,
+        expires_at=expires_at,
+        chain_value=chain_value,
+        shown_value=shown.get(field, chain_value),
+    )
+
+
+def make(request: HttpRequest, proposal: Proposal) -> MarketCorrection:
+    """Puts a correction in force, or where it takes two people, has it wait for the second. Raises Refused."""
+    with transaction.atomic():
+        mine = _of(proposal.market_id, proposal.field)
+        if mine.filter(since=None).exists():
+            raise Refused("One of this field waits for approval already: have it approved or rejected first.")
+        now = timezone.now()
+        if not proposal.is_guarded:
+            _replace(mine, request, now)
+        correction = MarketCorrection.objects.create(
+            market_id=proposal.market_id,
+            field=proposal.field,
+            value=Value(None, JSONField()) if proposal.value is None else proposal.value,
+            reason=proposal.reason,
+            requested_by_id=_keys(request.user.pk),
+            since=None if proposal.is_guarded else now,
+            expires_at=proposal.expires_at,
+        )
+        record(
+            request,
+            "correction.request" if proposal.is_guarded else "correction.make",
+            subject_of(correction),
+            before={proposal.field: proposal.shown_value, "chain": proposal.chain_value},
+            after={proposal.field: proposal.value, "expiresAt": _text(proposal.expires_at), "id": correction.pk},
+            reason=proposal.reason,
+        )
+    return correction
+
+
+def approve(request: HttpRequest, correction_id: int) -> MarketCorrection:
+    """Puts in force what another person asked for. Raises Refused, also for superusers who asked themselves."""
+    with transaction.atomic():
+        correction, now = _locked(correction_id), timezone.now()
+        if correction.state_at(now) != "pending":
+            raise Refused(f"It is {correction.state_at(now)}: there is nothing to approve.")
+        if correction.requested_by_id == request.user.pk:
+            raise Refused("Somebody else must approve it: you asked for it.")
+        market = Market.objects.filter(market_id=correction.market_id).first()
+        if market is None:
+            raise Refused("The market is not indexed at the moment.")
+        field = CORRECTABLE[correction.field]
+        try:
+            fits = field.read(field.write(correction.value), len(market.outcomes)) == correction.value
+        except BadValue:
+            fits = False
+        if not fits:
+            raise Refused("It does not fit the market any more: reject it.")
+        shown = in_force([market.market_id]).get(market.market_id, {})
+        chain_value = chain_values(market)[correction.field]
+        _replace(_of(correction.market_id, correction.field), request, now)
+        correction.since, correction.approved_by_id = now, request.user.pk
+        correction.save(update_fields=["since", "approved_by"])
+        record(
+            request,
+            "correction.approve",
+            subject_of(correction),
+            before={correction.field: shown.get(correction.field, chain_value), "chain": chain_value},
+            after={correction.field: correction.value, "id": correction.pk},
+            reason=correction.reason,
+        )
+    return correction
+
+
+def revoke(request: HttpRequest, correction_id: int, reason: str) -> MarketCorrection:
+    """Ends a correction, or rejects a pending one. One person may: the chain's value is shown again. Raises Refused."""
+    reason = reason.strip()
+    if not reason or len(reason) > LONGEST_REASON or "\x00" in reason:
+        raise Refused(f"Give a reason, of at most {LONGEST_REASON:,} characters.")
+    with transaction.atomic():
+        correction, now = _locked(correction_id), timezone.now()
+        state = correction.state_at(now)
+        if state not in ("pending", "in force"):
+            raise Refused(f"It is {state}: there is nothing to revoke.")
+        correction.revoked_at, correction.revoked_because = now, reason
+        correction.revoked_by_id = request.user.pk
+        correction.save(update_fields=["revoked_at", "revoked_by", "revoked_because"])
+        record(
+            request,
+            "correction.reject" if state == "pending" else "correction.revoke",
+            subject_of(correction),
+            before={correction.field: correction.value, "id": correction.pk},
+            after=None,
+            reason=reason,
+        )
+    return correction
+
+
+def subject_of(correction: MarketCorrection) -> str:
+    """How the audit names the market."""
+    return f"market:{correction.market_id}"
+
+
+def _of(market_id: str, field: str) -> QuerySet[MarketCorrection]:
+    """Corrections of one field that are not revoked, one person at a time: whoever else changes them waits."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"correction {market_id} {field}"])
+    return MarketCorrection.objects.filter(market=_keys(market_id), field=field, revoked_at=None)
+
+
+def _replace(rows: QuerySet[MarketCorrection], request: HttpRequest, now: datetime) -> None:
+    """Ends what is in force of a field: another takes its place. The audit names it in that one's entry."""
+    rows.filter(since__isnull=False).update(
+        revoked_at=now, revoked_by=request.user.pk, revoked_because="Another took its place."
+    )
+
+
+def _locked(correction_id: int) -> MarketCorrection:
+    return MarketCorrection.objects.select_for_update().get(pk=correction_id)
+
+
+def _keys(values: Any) -> Any:
+    """Keys that Django's stubs take for those of another column."""
+    return values
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
