@@ -15,13 +15,12 @@ from django.contrib import admin
 from django.db import connection
 from django.db.models import Count
 from django.http import HttpRequest, JsonResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from aurum.admin import MOST_COUNTED, shortened
+from aurum.admin import MOST_COUNTED, list_url, row_url, shortened
 from indexer.models import RepairRequest
 from indexer.status import read_status
 from markets.hub import Hub
@@ -178,7 +177,7 @@ def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
     is_running = status["state"] == "running"
     failed, depth = status["failed_events"], status["last_reorganisation_depth"]
     silence = _seconds(now, status["heartbeat_at"])
-    indexer = _link("indexer_indexerstatus")
+    indexer = list_url("indexer_indexerstatus")
     return [
         Fact(
             key="state",
@@ -199,7 +198,7 @@ def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
             title="Indexed block",
             text=_number(status["indexed_block"]),
             note=f"{status['events']:,} events in all",
-            url=_link("markets_checkpoint"),
+            url=list_url("markets_checkpoint"),
         ),
         Fact(
             key="lag",
@@ -223,7 +222,7 @@ def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
             text=f"{failed:,}",
             state="warn" if failed else "good",
             note="they can be tried again" if failed else "",
-            url=_link("indexer_indexedevent", processed__exact=0),
+            url=list_url("indexer_indexedevent", processed__exact=0),
         ),
         Fact(
             key="error",
@@ -297,21 +296,21 @@ def _waiting(status: dict[str, Any]) -> list[Fact]:
             text="stopped" if stopped else "may send",
             state="bad" if stopped else "good",
             note=shortened(switch.reason) if stopped and switch else "",
-            url=_link("resolver_walletswitch"),
+            url=list_url("resolver_walletswitch"),
         ),
         Fact(
             key="pending",
             title="Pending transactions",
             text=f"{sum(counts.values()):,}",
             note=", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())),
-            url=_link("resolver_walletaction"),
+            url=list_url("resolver_walletaction"),
         ),
         Fact(
             key="failed_actions",
             title="Failed transactions",
             text=f"{failed:,}",
             state="warn" if failed else "good",
-            url=_link("resolver_walletaction", state__exact=ActionState.FAILED),
+            url=list_url("resolver_walletaction", state__exact=ActionState.FAILED),
         ),
         Fact(key="balance", title="Signer balance", text="not known", note="metrics have it: wallet_balance_wei"),
         Fact(
@@ -319,16 +318,16 @@ def _waiting(status: dict[str, Any]) -> list[Fact]:
             title="Corrections to approve",
             text=corrections,
             state="warn" if corrections != "0" else "",
-            url=_link("markets_marketcorrection", state="pending"),
+            url=list_url("markets_marketcorrection", state="pending"),
         ),
         Fact(
             key="wishes",
             title="Resolutions to approve",
             text=wishes,
             state="warn" if wishes != "0" else "",
-            url=_link("resolver_resolutionrequest", state__exact="pending"),
+            url=list_url("resolver_resolutionrequest", state__exact="pending"),
         ),
-        Fact(key="repairs", title="Open repairs", text=repairs, url=_link("indexer_repairrequest", state="open")),
+        Fact(key="repairs", title="Open repairs", text=repairs, url=list_url("indexer_repairrequest", state="open")),
     ]
 
 
@@ -337,7 +336,7 @@ def _actions() -> Rows:
     rows = [
         (
             "bad" if action.state == ActionState.FAILED else "",
-            _page("resolver_walletaction", action.pk),
+            row_url("resolver_walletaction", action.pk),
             [str(action), action.state, f"{action.attempts:,}", shortened(action.error)],
         )
         for action in pending.order_by("state", "id")[:MOST_ROWS]
@@ -373,7 +372,7 @@ def _database(now: datetime) -> list[Fact]:
             title="Outbox",
             text=_ago("newest", _seconds(now, until)) or "empty",
             note=f"about {last - first + 1:,} messages, the oldest {_ago('', _seconds(now, since))}" if since else "",
-            url=_link("markets_outboxmessage"),
+            url=list_url("markets_outboxmessage"),
         ),
     ]
 
@@ -385,21 +384,6 @@ def _sockets() -> Fact:
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
-
-
-def _link(model: str, **filters: object) -> str | None:
-    """A changelist, narrowed by `filters`; None where the admin does not have it."""
-    try:
-        return f"{reverse(f'admin:{model}_changelist')}{'?' if filters else ''}{urlencode(filters)}"
-    except NoReverseMatch:
-        return None
-
-
-def _page(model: str, pk: object) -> str | None:
-    try:
-        return reverse(f"admin:{model}_change", args=[pk])
-    except NoReverseMatch:
-        return None
 
 
 def _count(rows: Any) -> str:
