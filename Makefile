@@ -13,10 +13,10 @@ ifneq ($(words $(CURDIR)),1)
 $(error "$(CURDIR)" has a space in it, and the embedded PostgreSQL can't start there: move the folder)
 endif
 
-.PHONY: help install run stop reset test faults fuzz-api bench bench-api bench-ws lint format check
+.PHONY: help install run stop reset test faults fuzz-api bench bench-api bench-ws lint format check check-deploy audit
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(PYTHON_STAMP) $(NODE_STAMP) $(CLIENTS_STAMP) ## set up .venv and the development chain; skips what is there
 
@@ -80,6 +80,16 @@ check: install ## no migration is missing, and the production settings pass Djan
 	DJANGO_ENV=production ALLOWED_HOSTS=api.aurumlabs.io \
 	JWT_SECRET="$$($(VENV_PYTHON) -c 'import secrets; print(secrets.token_hex(32))')" \
 	$(VENV_PYTHON) manage.py check --deploy --fail-level WARNING
+
+# The Dockerfile's steps and compose.yaml's commands, without Docker: see tests/deploy.
+check-deploy: install ## build the image in a folder, and run each process in it as it stands
+	@AURUM_ENV_FILES= DATABASE_URL=postgresql:///unused $(VENV_PYTHON) -m tests.deploy
+
+# It asks the package index (or OSV, with AUDIT="--vulnerability-service osv"), which a closed network may not have.
+audit: install ## known security holes in what production installs
+	@test -x .data/audit/bin/pip-audit || { $(PYTHON) -m venv .data/audit && \
+	.data/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	.data/audit/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip --requirement requirements.txt $(AUDIT)
 
 $(PYTHON_STAMP): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \

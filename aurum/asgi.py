@@ -34,11 +34,12 @@ from markets.wakeups import by_notify, by_redis  # noqa: E402
 wakers = [by_notify(connect_async), *([by_redis(settings.REDIS_URL)] if settings.REDIS_URL else [])]
 hub = operations.Process.hub = Hub(connect_async, FEED_POSITION, wakers)
 answers = AnswerCache(connect_async, ETAG_NOW)
+direct_reads = DirectReads(open_read_pool)
 tally = Tally()
 
 application = ProtocolTypeRouter(
     {
-        "http": Front(answers, DirectReads(open_read_pool), WsgiBridge(django_application), tally),
+        "http": Front(answers, direct_reads, WsgiBridge(django_application), tally),
         "websocket": OriginCheck(
             ConnectionLimit(
                 URLRouter(

@@ -87,12 +87,12 @@ def is_pipelined() -> bool:
 
 def connect() -> psycopg.Connection:
     """Opens an autocommit connection, for locks that live as long as it does."""
-    return psycopg.connect(**_parameters(), autocommit=True)
+    return psycopg.connect(**parameters(), autocommit=True)
 
 
 async def connect_async() -> psycopg.AsyncConnection:
     """Opens an autocommit connection, for LISTEN and plain reads."""
-    return await psycopg.AsyncConnection.connect(**_parameters(), autocommit=True)
+    return await psycopg.AsyncConnection.connect(**parameters(), autocommit=True)
 
 
 async def open_read_pool() -> AsyncConnectionPool:
@@ -100,7 +100,7 @@ async def open_read_pool() -> AsyncConnectionPool:
 
     One that turns out to be broken fails the read at hand and is replaced; nobody waits long for a free one.
     """
-    reads = _parameters(settings.READS)
+    reads = parameters(settings.READS)
     reads["options"] = f"{reads.get('options', '')} -c timezone=UTC".strip()
     pool = AsyncConnectionPool(
         kwargs={**reads, "autocommit": True, "prepare_threshold": 0},
@@ -114,6 +114,7 @@ async def open_read_pool() -> AsyncConnectionPool:
     return pool
 
 
-def _parameters(alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
+def parameters(alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
+    """What psycopg connects with, as Django does."""
     known: dict[str, Any] = connections[alias].get_connection_params()
     return {name: value for name, value in known.items() if name not in DJANGO_ONLY}

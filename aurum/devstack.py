@@ -146,6 +146,8 @@ def _start_postgres() -> str:
 
 def _variables(inherited: dict[str, str], database_url: str, chain_port: int) -> dict[str, str]:
     """The environment of every process of the run: one database, and the local chain before one that .env names."""
+    from indexer.devchain.deploy import WALLET, WALLET_KEY  # with web3, which takes a second
+
     variables = {name: value for name, value in inherited.items() if name not in CHAIN_VARIABLES}
     variables.setdefault("INDEXER_POLL_INTERVAL", POLL_INTERVAL)
     variables.setdefault("LOG_FORMAT", "terminal")
@@ -156,6 +158,11 @@ def _variables(inherited: dict[str, str], database_url: str, chain_port: int) ->
         "DEVCHAIN_PORT": str(chain_port),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
+        # Of the local chain alone: whatever .env has for another one must not sign here.
+        "PRIVATE_KEY": WALLET_KEY,
+        "PRIVATE_KEY_FILE": "",
+        "KMS_KEY_ID": "",
+        "WALLET_ADDRESS": WALLET.lower(),
     }
 
 

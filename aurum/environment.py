@@ -11,7 +11,11 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from aurum.secret import Secret, SecretUrl
+
 ENVIRONMENTS = ("development", "staging", "production")
+# Of the group of secp256k1 (SEC 2, 2.4.1): a key is a number below it.
+SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 ZERO_ADDRESS = "0x" + "00" * 20
 WEAK_SECRETS = ("secret", "changeme", "change-me", "your-", "example", "password", "development", "insecure")
 TRUE = ("true", "1", "yes", "on")
@@ -98,8 +102,8 @@ def duration(env: environ.Env, name: str, *, default: str) -> timedelta:
 
 
 def urls(env: environ.Env, name: str, *, schemes: tuple[str, ...]) -> list[str]:
-    """A comma-separated list of URLs. The message never repeats the value: it may hold a key."""
-    values = [value.strip() for value in env.str(name, default="").split(",") if value.strip()]
+    """A comma-separated list of URLs. Neither the message nor their repr repeats them: they may hold a key."""
+    values: list[str] = [SecretUrl(value.strip()) for value in env.str(name, default="").split(",") if value.strip()]
     for value in values:
         if not re.match(rf"(?:{'|'.join(schemes)})://[^\s/]+", value):
             raise ImproperlyConfigured(f"{name} must hold URLs that start with {' or '.join(schemes)}://")
@@ -112,6 +116,35 @@ def url(env: environ.Env, name: str, *, schemes: tuple[str, ...]) -> str:
     if len(values) > 1:
         raise ImproperlyConfigured(f"{name} must be one URL")
     return values[0] if values else ""
+
+
+def private_key(env: environ.Env) -> Secret | None:
+    """`PRIVATE_KEY`; None when it is not set, or still the guide's placeholder `0x...`."""
+    text = Secret(env.str("PRIVATE_KEY", default="").strip())
+    return None if not text.reveal() or text.reveal().startswith("0x...") else checked_key(text, "PRIVATE_KEY")
+
+
+def checked_key(text: Secret, name: str) -> Secret:
+    """0x and 64 digits of what may lack the 0x. The message never repeats the text; nor do its frames hold it."""
+    form = re.fullmatch(r"\s*(?:0x)?[0-9a-fA-F]{64}\s*", text.reveal()) is not None
+    if not form or not 0 < int(text.reveal().strip()[-64:], 16) < SECP256K1_ORDER:
+        raise ImproperlyConfigured(f"{name} must be a secp256k1 key: 0x and 64 hexadecimal digits")
+    return Secret("0x" + text.reveal().strip()[-64:].lower())
+
+
+def kms_key_id(env: environ.Env) -> str:
+    """`KMS_KEY_ID`: an id, alias or ARN of a key in AWS KMS; empty when it is not set."""
+    value = env.str("KMS_KEY_ID", default="").strip()
+    if value and not re.fullmatch(r"[A-Za-z0-9:/_-]{1,2048}", value):
+        raise ImproperlyConfigured("KMS_KEY_ID must be a key's id, alias/… or ARN")
+    return value
+
+
+def at_most_one(**values: object) -> None:
+    """Refuses more than one of the variables, by name."""
+    given = [name for name, value in values.items() if value]
+    if len(given) > 1:
+        raise ImproperlyConfigured(f"only one of {', '.join(given)} can be set: there is one signer")
 
 
 def sign_in_origins(env: environ.Env, cors_origins: list[str]) -> frozenset[str]:

@@ -8,7 +8,7 @@ from django.db import DatabaseError, close_old_connections, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from psycopg_pool import PoolTimeout
 
-from indexer.status import indexer_state
+from indexer.status import indexer_state, is_behind
 
 logger = logging.getLogger(__name__)
 STARTED = time.monotonic()
@@ -25,13 +25,17 @@ def _database_answers() -> bool:
 
 
 def health() -> tuple[int, dict[str, object]]:
-    """The seed's four keys. `degraded` (still 200) when the API serves while the indexer does not run."""
+    """The seed's four keys. `degraded` (still 200) when the API serves while the indexer does not run, or is behind:
+    what it serves is right, but old, and no restart of this process would help.
+    """
     indexer = "unknown"
     connected = _database_answers()
     if connected:
         try:
             indexer = indexer_state()
-        except DatabaseError:
+            if indexer == "running" and is_behind():
+                indexer = "behind"
+        except (DatabaseError, PoolTimeout):
             connected = False
     status = "unhealthy" if not connected else "healthy" if indexer == "running" else "degraded"
     body: dict[str, object] = {

@@ -57,6 +57,8 @@ MARKET_FACTORY_ADDRESS = environment.address(env, "MARKET_FACTORY_ADDRESS")
 AURUM_TOKEN_ADDRESS = environment.address(env, "AURUM_TOKEN_ADDRESS")
 AURUM_ORACLE_ADDRESS = environment.address(env, "AURUM_ORACLE_ADDRESS")
 FEE_COLLECTOR_ADDRESS = environment.address(env, "FEE_COLLECTOR_ADDRESS")
+# Whose transactions the admin simulates: the web server needs no key for that.
+WALLET_ADDRESS = environment.address(env, "WALLET_ADDRESS")
 
 # --- indexer ----------------------------------------------------------------------------------------------------------
 
@@ -64,6 +66,16 @@ INDEXER_START_BLOCK = environment.integer(env, "INDEXER_START_BLOCK", default=0,
 INDEXER_BATCH_SIZE = environment.integer(env, "INDEXER_BATCH_SIZE", default=1000, minimum=1, maximum=100_000)
 INDEXER_POLL_INTERVAL = environment.integer(env, "INDEXER_POLL_INTERVAL", default=5000, minimum=50, maximum=3_600_000)
 INDEXER_CONFIRMATIONS = environment.integer(env, "INDEXER_CONFIRMATIONS", default=64, minimum=1, maximum=100_000)
+
+# --- wallet -----------------------------------------------------------------------------------------------------------
+
+# Who signs for the resolver: at most one of them. None: the wallet only says that it can't.
+PRIVATE_KEY = environment.private_key(env)
+PRIVATE_KEY_FILE = env.str("PRIVATE_KEY_FILE", default="").strip()
+KMS_KEY_ID = environment.kms_key_id(env)
+environment.at_most_one(PRIVATE_KEY=PRIVATE_KEY, PRIVATE_KEY_FILE=PRIVATE_KEY_FILE, KMS_KEY_ID=KMS_KEY_ID)
+WALLET_MAX_FEE_GWEI = environment.integer(env, "WALLET_MAX_FEE_GWEI", default=20, minimum=1, maximum=10**6)
+WALLET_DAILY_LIMIT = environment.integer(env, "WALLET_DAILY_LIMIT", default=200, minimum=0, maximum=10**6)
 
 # --- rate limits ------------------------------------------------------------------------------------------------------
 
@@ -100,6 +112,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
     "axes",
+    "django_prometheus",
     "corsheaders",
     "channels",
     "rest_framework",
@@ -122,6 +135,8 @@ MIDDLEWARE = [
     "aurum.throttling.RateLimitHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "aurum.middleware.PublicReadsMiddleware",
+    # django-prometheus' metrics are of what comes by here: pages, sign-in and writes. Ours are of every answer.
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -132,6 +147,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
     # Last: it answers in place of a sign-in that was refused too often.
     "axes.middleware.AxesMiddleware",
 ]

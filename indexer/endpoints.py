@@ -123,6 +123,7 @@ class Endpoint:
         self.addresses = Limit(ADDRESSES_PER_CALL)
         self._url = url
         self._secrets = _secrets(url)
+        self._keys = [secret.encode() for secret in self._secrets if _is_unlikely(secret)]
         self._clock = clock
         self._random = random
         self._timeout = timeout
@@ -136,7 +137,16 @@ class Endpoint:
     def ask(self, calls: Sequence[Call]) -> list[bytes]:
         """Each call's result as JSON, in order. Raises RpcError or a subclass, the first error of a batch."""
         with self._asking:
-            return self._ask(calls)
+            try:
+                return self._ask(calls)
+            except RpcError as failure:
+                error = failure
+        # Raised anew here: the frames below, and what was caught there, hold the URL and what the node said.
+        error.__context__ = None
+        try:
+            raise error.with_traceback(None)
+        finally:
+            del error  # it refers to this frame
 
     def _ask(self, calls: Sequence[Call]) -> list[bytes]:
         answers: list[bytes] = []
@@ -237,7 +247,10 @@ class Endpoint:
             raise self._refusal([call], item.error)
         if not item.result:
             raise RpcError(self._message([call], "the answer has neither result nor error"))
-        return bytes(item.result)
+        result = bytes(item.result)
+        if any(key in result for key in self._keys):
+            raise RpcError(self._message([call], "the answer repeats a part of the URL"))
+        return result
 
     def _refusal(self, calls: Sequence[Call], error: Any, kind: type[RpcRefused] = RpcRefused) -> RpcError:
         parts = error if isinstance(error, dict) else {"message": error}
@@ -392,6 +405,11 @@ def _secrets(url: str) -> list[str]:
     words += [parts.username or "", parts.password or "", *(value for _, value in parse_qsl(parts.query))]
     words += [word for word in parts.path.split("/") if len(word) >= 6]
     return sorted({word for word in words if len(word) > 2}, key=len, reverse=True)
+
+
+def _is_unlikely(secret: str) -> bool:
+    """Whether no honest answer has this in it: it is long, and longer where it could be hexadecimal digits."""
+    return len(secret) >= (20 if re.fullmatch("[0-9a-fA-F]*", secret) else 8)
 
 
 def _seconds(retry_after: str | None) -> float | None:

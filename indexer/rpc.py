@@ -123,8 +123,11 @@ class Rpc:
         """The headers of consecutive blocks, each the parent of the next. Raises InconsistentAnswer where it is not."""
         return self.pool.attempt(partial(_linked_headers, first, last))
 
-    def eth_call(self, to: str, data: str, block: str = "latest") -> bytes | None:
-        """What a contract answers; None where it reverts. Raises RpcRefused where the node itself refuses."""
+    def eth_call(self, to: str, data: str, block: str | dict[str, str] = "latest") -> bytes | None:
+        """What a contract answers; None where it reverts. Raises RpcRefused where the node itself refuses.
+
+        `block` is a tag, a height in hex, or EIP-1898's {"blockHash": …}.
+        """
         return self.pool.attempt(partial(_called, [{"to": to, "data": data}, block]), opinions=2)
 
     def eth_calls(self, calls: Sequence[tuple[str, str]], block_hash: str) -> list[bytes | None]:

@@ -11,6 +11,8 @@ from markets.models import Checkpoint
 
 # An indexer that has not been heard of for this long counts as stopped: several polls, and a slow batch.
 MINIMUM_SILENCE = timedelta(seconds=30)
+# Blocks behind the head, above which an indexer that runs is called behind: on Base, 100 seconds.
+MOST_LAG = 50
 # What the hub tells of (markets/hub.py, FeedPosition).
 FEED_POSITION = """
     SELECT c.block_number, c.safe_block, c.finalized_block, greatest(s.head_block, c.block_number)
@@ -23,6 +25,13 @@ def indexer_state() -> str:
     heartbeat, reason = IndexerStatus.objects.values_list("heartbeat_at", "stop_reason").first() or (None, "")
     silence = max(MINIMUM_SILENCE, timedelta(milliseconds=3 * settings.INDEXER_POLL_INTERVAL))
     return "running" if heartbeat and not reason and timezone.now() - heartbeat < silence else "stopped"
+
+
+def is_behind() -> bool:
+    """Whether the indexed block is more than MOST_LAG below the head, or nothing is indexed below a known head."""
+    head = IndexerStatus.objects.values_list("head_block", flat=True).first()
+    indexed = Checkpoint.objects.values_list("block_number", flat=True).first()
+    return head is not None and (indexed is None or head - indexed > MOST_LAG)
 
 
 def read_status() -> dict[str, Any]:

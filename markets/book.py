@@ -13,7 +13,7 @@ import msgspec
 
 from markets.identity import row_id
 from markets.pnl import Gone
-from markets.rows import Channel, Market, Message, Position
+from markets.rows import Channel, Market, Message
 from markets.table import Row
 
 T = TypeVar("T", bound=Row)
@@ -251,13 +251,13 @@ class Book:
         found = (self.get(Market, market_id) for market_id in self._markets_by_condition[condition_id])
         return [market for market in found if market is not None]
 
-    def positions_of(self, holder: str) -> list[Position]:
-        """Everything that an address holds or has held, in a fixed order."""
-        rows = self._rows[Position]
-        for position in Position.table.load("user_address = %s", holder):
-            rows.setdefault(position.id, position)
-        found = (row for row in rows.values() if isinstance(row, Position) and row.user_address == holder)
-        return sorted(found, key=lambda position: position.id)
+    def rows_of(self, kind: type[T], column: str, value: str) -> list[T]:
+        """Every row with this value in a column: the table's, as the Book has them, and new ones; in a fixed order."""
+        rows = self._rows[kind]
+        for row in kind.table.load(f"{column} = %s", value):
+            rows.setdefault(row.id, row)
+        found = (row for row in rows.values() if isinstance(row, kind) and getattr(row, column) == value)
+        return sorted(found, key=lambda row: row.id)
 
     # --- changing --------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,12 @@ class DirectReads:
             self._headers.popitem(last=False)
         self._headers[_kind(key)] = [header for header in answered.headers if header[0] not in ABOUT_ITSELF]
 
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Of the pool, for metrics; nothing before the first read."""
+        pool = self._pool
+        is_open = pool is not None and pool.done() and not pool.cancelled() and pool.exception() is None
+        return {"reads": pool.result().get_stats()} if pool is not None and is_open else {}
+
     async def _run(self, plan: Plan) -> list[Any]:
         if self._pool is None or (self._pool.done() and (self._pool.cancelled() or self._pool.exception())):
             self._pool = asyncio.ensure_future(self._open_pool())

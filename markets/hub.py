@@ -92,6 +92,17 @@ class Subscription:
         self._after, self._waiting = CLOSED, None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubCounts:
+    """Who is there, and what was handed out since the process started."""
+
+    connections: int
+    subscriptions: int
+    is_following: bool
+    delivered: int
+    resyncs: int
+
+
 class Hub:
     """Reads the outbox and fans it out.
 
@@ -117,6 +128,7 @@ class Hub:
         self._woken = asyncio.Event()
         self._following = asyncio.Event()
         self._last_id = -1  # nothing is read yet
+        self._delivered = self._resyncs = 0
         self.position = FeedPosition()
 
     # --- who is there ----------------------------------------------------------------------------------------------
@@ -133,6 +145,16 @@ class Hub:
     @property
     def connections(self) -> int:
         return sum(map(len, self._subscribers))
+
+    def counts(self) -> HubCounts:
+        """For metrics; may be asked by another thread."""
+        return HubCounts(
+            connections=self.connections,
+            subscriptions=sum(map(len, list(self._subscriptions.values()))),
+            is_following=self._following.is_set(),
+            delivered=self._delivered,
+            resyncs=self._resyncs,
+        )
 
     async def subscribe(self, channel: str, subscriber: Subscriber) -> Subscription:
         """Registers an interest: what is committed after this returns reaches the subscription. Raises Unavailable."""
@@ -246,7 +268,9 @@ class Hub:
         return len(rows)
 
     async def _hand_out(self, frame: Frame, handed_out: int) -> int:
-        for subscription in self._audience(frame.channel):
+        audience = self._audience(frame.channel)
+        self._delivered += len(audience)
+        for subscription in audience:
             subscription.deliver(frame)
             handed_out += 1
             if handed_out % BURST == 0:
@@ -264,6 +288,7 @@ class Hub:
     def _lose_all(self) -> None:
         logger.warning("messages are gone before they were read: every subscription starts anew")
         for subscriptions in list(self._subscriptions.values()):
+            self._resyncs += len(subscriptions)
             for subscription in tuple(subscriptions):
                 subscription.is_lost = True
                 subscription.subscriber.lose(subscription.channel)

@@ -36,6 +36,7 @@ KINDS = {
     "redeem": "a",
     "add_liquidity": "b",
     "remove_liquidity": "c",
+    "question_anomaly": "d",
 }
 MAX_PLACED_BLOCK = 2**48 - 1
 MAX_PLACED_LOG = 2**24 - 1  # in a block; a log costs 375 gas

@@ -108,12 +108,12 @@ def dry_run(data: bytes) -> DryRun:
 
 def _compare(result: DryRun, line: int, market_id: str, cells: Mapping[str, str], stored: Mapping[str, str]) -> None:
     """A cell that says what is stored is left alone, whatever it is; others must be what the API takes."""
-    wanted = {COLUMNS[name]: cells[name] for name in COLUMNS if name in cells}
-    changed = {name: value for name, value in wanted.items() if value != stored[name]}
-    body = MetadataEditSerializer(data=changed)
+    named = {column: name for column, name in COLUMNS.items() if column in cells}
+    body = MetadataEditSerializer(
+        data={column: cells[column] for column, name in named.items() if cells[column] != stored[name]}
+    )
     if not body.is_valid():
-        names = {name: column for column, name in COLUMNS.items()}
-        result.errors += [(line, f"{names[name]}: {' '.join(map(str, said))}") for name, said in body.errors.items()]
+        result.errors += [(line, f"{column}: {' '.join(map(str, said))}") for column, said in body.errors.items()]
         return
     after = {name: value for name, value in body.validated_data.items() if value != stored[name]}
     if after:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from django.db.models import Prefetch
 from djangorestframework_camel_case.render import CamelCaseJSONRenderer
 
 from aurum.parameters import HEX
@@ -11,16 +10,15 @@ from markets.protocol import Form
 from markets.snapshots import Kind
 from oracle import messages
 from oracle.feeds import ORACLE_CHANNEL, question_channel
-from oracle.models import Question, QuestionEvent
-from oracle.serializers import QuestionSerializer, markets_of
+from oracle.models import Question
+from oracle.serializers import QuestionSerializer, markets_of, with_steps
 
 
 def read_questions(question_ids: Sequence[str]) -> Mapping[str, str]:
     """What REST says of these questions; of all of them, how many there are."""
     if "" in question_ids:
         return {"": f'{{"questions":{Question.objects.count()}}}'}
-    timeline = Prefetch("timeline", QuestionEvent.objects.order_by("block_number", "log_index"))
-    questions = list(Question.objects.filter(question_id__in=question_ids).prefetch_related("votes", timeline))
+    questions = list(with_steps(Question.objects.filter(question_id__in=question_ids)))
     context = {"chain_time": Checkpoint.chain_time(Checkpoint.objects.first()), "markets": markets_of(questions)}
     shown = QuestionSerializer(questions, many=True, context=context).data
     return {each["question_id"]: CamelCaseJSONRenderer().render(each).decode() for each in shown}

@@ -8,7 +8,7 @@ from typing import Any
 
 from markets.chaintime import from_seconds
 from oracle import lifecycle
-from oracle.rows import Question, Vote
+from oracle.rows import Question, Vote, facts
 
 ORACLE_CHANNEL = "oracle"  # all questions; its messages have `all`, which tells its `seq` from that of one question
 
@@ -25,24 +25,18 @@ def channels_of(question_id: str) -> tuple[tuple[str, dict[str, Any]], ...]:
 
 def oracle_update(row: Question, event: str | None, vote: Vote | None, timestamp: int) -> dict[str, Any]:
     """Where a question stands behind `event`, and the vote that it is about; no event where blocks were replaced."""
-    facts = lifecycle.Facts(
-        proposed_at=_moment(row.proposed_at),
-        expires_at=_moment(row.expires_at),
-        disputed_at=_moment(row.disputed_at),
-        resolved_at=_moment(row.resolved_at),
-        voided_at=_moment(row.voided_at),
-    )
+    standing = facts(row)
     return {
         "type": "oracle_update",
         "channel": ORACLE_CHANNEL,
         "questionId": row.question_id,
         "event": event,
-        "state": lifecycle.state_at(facts, from_seconds(timestamp)),
+        "state": lifecycle.state_at(standing, from_seconds(timestamp)),
         "proposal": _proposal(row),
         "dispute": _dispute(row),
         "vote": _vote(vote),
         "payouts": _texts(row.payouts),
-        "deadlines": {name: _time(moment) for name, moment in lifecycle.deadlines(facts).items()},
+        "deadlines": {name: _time(moment) for name, moment in lifecycle.deadlines(standing).items()},
         "timestamp": timestamp,
     }
 

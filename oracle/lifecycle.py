@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+BINARY_CHALLENGE_PERIOD = timedelta(hours=2)
+CATEGORICAL_CHALLENGE_PERIOD = timedelta(hours=24)
 COMMIT_PERIOD = timedelta(hours=24)
 REVEAL_PERIOD = timedelta(hours=24)
 STALE_AFTER = timedelta(days=7)
+STAKE = 100 * 10**18  # base units of AURUM
+PAYOUT_UNIT = 10**18  # payouts are fractions of it
 
 
 class State(StrEnum):
@@ -76,7 +80,52 @@ def deadlines(facts: Facts) -> dict[str, datetime | None]:
     }
 
 
-# What can be done in a state, by anybody with the stake, the vote or the role it needs.
+# What an event finds a question to be, at its block's time, and what it makes of it; None is "not registered". The
+# contract refuses everything else: what comes nevertheless is an anomaly (anomalies.py).
+TRANSITIONS: dict[str, dict[State | None, State]] = {
+    "QuestionRegistered": {None: State.REGISTERED},
+    "OutcomeProposed": {State.REGISTERED: State.PROPOSED},
+    "ProposalDisputed": {State.PROPOSED: State.COMMITTING},
+    "VoteCommitted": {State.COMMITTING: State.COMMITTING},
+    "VoteRevealed": {State.REVEALING: State.REVEALING},
+    "QuestionResolved": {State.RESOLVABLE: State.RESOLVED},
+    "QuestionVoided": {state: State.VOIDED for state in State if state not in (State.RESOLVED, State.VOIDED)},
+}
+
+
+def challenge_period(is_binary: bool) -> timedelta:
+    """How long a proposal can be disputed. What counts is the event's own `expiresAt`: this checks it."""
+    return BINARY_CHALLENGE_PERIOD if is_binary else CATEGORICAL_CHALLENGE_PERIOD
+
+
+class Who(StrEnum):
+    """Who can do something."""
+
+    ANYBODY = "anybody"
+    ANYBODY_BUT_PROPOSER = "anybody_but_proposer"
+    TOKEN_HOLDERS = "token_holders"  # noqa: S105 - anybody may, but without AURUM a vote weighs nothing
+    COMMITTED_VOTERS = "committed_voters"
+    ORACLE_ADMIN = "oracle_admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who can do something, and what it must stake, in base units of AURUM."""
+
+    who: Who
+    stake: int = 0
+
+
+ACTORS: dict[str, Actor] = {
+    "propose": Actor(who=Who.ANYBODY, stake=STAKE),
+    "dispute": Actor(who=Who.ANYBODY_BUT_PROPOSER, stake=STAKE),
+    "commit": Actor(who=Who.TOKEN_HOLDERS),
+    "reveal": Actor(who=Who.COMMITTED_VOTERS),
+    "finalize": Actor(who=Who.ANYBODY),
+    "void": Actor(who=Who.ORACLE_ADMIN),
+}
+
+# What can be done in a state, by whoever ACTORS says.
 ACTIONS: dict[State, tuple[str, ...]] = {
     State.REGISTERED: ("propose", "void"),
     State.PROPOSED: ("dispute", "void"),

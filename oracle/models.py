@@ -45,7 +45,7 @@ class Question(models.Model):
 
 
 class Vote(models.Model):
-    """A voter's commitment to a dispute, and what it turned out to be."""
+    """A voter's commitment to a dispute, and what it turned out to be. A reveal without one has a hash of zeros."""
 
     id = models.UUIDField(primary_key=True)
     question = models.ForeignKey(Question, models.CASCADE, to_field="question_id", related_name="votes")
@@ -76,3 +76,23 @@ class QuestionEvent(Emitted):
 
     def __str__(self) -> str:
         return f"{self.event} of {self.question_id}"
+
+
+class QuestionAnomaly(Emitted):
+    """What an event says that AurumOracle.sol does not let happen (anomalies.py), for an operator to look at."""
+
+    id = models.UUIDField(primary_key=True)
+    question = models.ForeignKey(Question, models.CASCADE, to_field="question_id", related_name="anomalies")
+    event = models.CharField(max_length=100)
+    problem = models.TextField()
+
+    class Meta:
+        db_table = "oracle_anomalies"
+        verbose_name_plural = "question anomalies"
+        indexes = [
+            models.Index(fields=["question", "block_number", "log_index"], name="oracle_anomalies_of_question"),
+            models.Index(fields=["-block_number", "-log_index"], name="oracle_anomalies_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} of {self.question_id}: {self.problem}"

@@ -1,8 +1,11 @@
 """The rows that the oracle's projections write: the columns of the models of the same names."""
 
+from datetime import datetime
+
+from markets.chaintime import from_seconds
 from markets.rows import Emitted
 from markets.table import Row, table_of
-from oracle import models
+from oracle import lifecycle, models
 
 
 @table_of(models.Question)
@@ -43,3 +46,25 @@ class Vote(Row, gc=False):
 class QuestionEvent(Emitted, gc=False):
     question_id: str
     event: str
+
+
+@table_of(models.QuestionAnomaly)
+class QuestionAnomaly(Emitted, gc=False):
+    question_id: str
+    event: str
+    problem: str
+
+
+def facts(row: Question) -> lifecycle.Facts:
+    """What lifecycle.py needs of a row."""
+    return lifecycle.Facts(
+        proposed_at=_moment(row.proposed_at),
+        expires_at=_moment(row.expires_at),
+        disputed_at=_moment(row.disputed_at),
+        resolved_at=_moment(row.resolved_at),
+        voided_at=_moment(row.voided_at),
+    )
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    return None if seconds is None else from_seconds(seconds)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import GenericAPIView
@@ -16,8 +16,8 @@ from aurum.schema import page_of
 from markets.models import Market
 from markets.reading import ChainReadMixin, by_id
 from oracle.lifecycle import State
-from oracle.models import Question, QuestionEvent
-from oracle.serializers import QuestionSerializer, markets_of
+from oracle.models import Question
+from oracle.serializers import QuestionSerializer, markets_of, with_steps
 
 
 class QuestionRead(ChainReadMixin):
@@ -26,8 +26,7 @@ class QuestionRead(ChainReadMixin):
     serializer_class = QuestionSerializer
 
     def get_queryset(self) -> QuerySet[Question]:
-        timeline = Prefetch("timeline", QuestionEvent.objects.order_by("block_number", "log_index"))
-        return Question.objects.prefetch_related("votes", timeline)
+        return with_steps(Question.objects.all())
 
     def serialized(self, questions: list[Question]) -> Any:
         context = self.get_serializer_context() | {"markets": markets_of(questions)}

@@ -101,7 +101,7 @@ class WalletAction(models.Model):
     request = models.ForeignKey(ResolutionRequest, models.PROTECT, related_name="actions", null=True)
     state = models.CharField(max_length=20, choices=ActionState.choices, default=ActionState.QUEUED)
     attempts = models.IntegerField(
-        default=0, help_text="How often the contract or a node refused, since it was queued."
+        default=0, help_text="How often it could not be done, or was refused, since it was queued."
     )
     due_at = models.DateTimeField(default=timezone.now, help_text="Not before: another attempt waits.")
     error = models.TextField(blank=True)
@@ -140,9 +140,13 @@ class WalletTransaction(models.Model):
     gas = models.BigIntegerField()
     max_fee = Uint256Field(help_text="maxFeePerGas")
     priority_fee = Uint256Field(help_text="maxPriorityFeePerGas")
-    signed_at = models.DateTimeField(db_default=Now())
+    signed_at = models.DateTimeField(default=timezone.now)
     sent_at = models.DateTimeField(null=True, help_text="When a node first took it.")
     last_sent_at = models.DateTimeField(null=True)
+    block_number = models.BigIntegerField(null=True, help_text="Where it is; nothing again when that was replaced.")
+    block_hash = Bytes32Field(null=True)
+    succeeded = models.BooleanField(null=True, help_text="What its receipt says: not so where it reverted.")
+    final = models.BooleanField(default=False, help_text="Its block is final, and so are all lower nonces.")
     error = models.TextField(blank=True, help_text="What a node said of it last.")
 
     class Meta:

@@ -32,7 +32,7 @@ from markets.models import (
     PricePoint,
     Trade,
 )
-from oracle.models import Question, QuestionEvent, Vote
+from oracle.models import Question, QuestionAnomaly, QuestionEvent, Vote
 
 UNIT = 10**18
 MAX_UINT256 = 2**256 - 1
@@ -339,6 +339,14 @@ def make_question_event(question: Question, **overrides: Any) -> QuestionEvent:
     columns = {"event": "QuestionRegistered"} | emitted(**overrides)
     identity = event_row_id("question_event", columns)
     return QuestionEvent.objects.create(id=identity, question=question, **columns)
+
+
+def make_anomaly(question: Question, **overrides: Any) -> QuestionAnomaly:
+    """Something that an event of the question says, and the contract does not let happen."""
+    own = {name: overrides.pop(name) for name in ("event", "problem") if name in overrides}
+    columns = {"event": "OutcomeProposed", "problem": "payouts that add up to 0"} | own | emitted(**overrides)
+    identity = event_row_id("question_anomaly", columns)
+    return QuestionAnomaly.objects.create(id=identity, question=question, **columns)
 
 
 def make_vote(question: Question, **overrides: Any) -> Vote:

@@ -91,16 +91,16 @@ def live(request: dict[str, Any]) -> NoReturn:
         os._exit(code)
 
 
-def die_at(place: int) -> None:
+def die_at(place: int, *, since: tuple[str, ...] = ('FROM "checkpoint"', "FOR UPDATE")) -> None:
     """Kills this process before its n-th exchange with the database from the first batch's transaction on.
 
-    -n: when that has been sent, before the answer.
+    -n: when that has been sent, before the answer. `since` are words of the statement that the count begins with.
     """
     wait, count, counting = psycopg.Connection.wait, 0, False
 
     def watched(execute: Any, sql: str, *arguments: Any) -> Any:
         nonlocal counting
-        counting = counting or ('FROM "checkpoint"' in sql and "FOR UPDATE" in sql)
+        counting = counting or all(words in sql for words in since)
         return execute(sql, *arguments)
 
     def counted(self: psycopg.Connection, generator: Any, *arguments: Any, **options: Any) -> Any:

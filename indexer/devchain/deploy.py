@@ -27,6 +27,11 @@ DEPLOY_GAS = 15_000_000  # the FPMM factory, the largest, takes 6.1 million
 CALL_GAS = 500_000
 # Wei. Twice anvil's base fee of its first block, which only falls on blocks that are nearly empty.
 GAS_PRICE = 2_000_000_000
+# The resolver's on a local chain, and on no other: account 10 of node.MNEMONIC, which everybody knows. It is none of
+# those that anvil unlocks: bots send from these, and a wallet must be alone with its nonces.
+WALLET_KEY = "0xf214f2b2cd398c806f84e317254e0f0b801d0643303237d97a22a48e01628897"
+WALLET = Web3.to_checksum_address("0xbcd4042de499d14e55001ccbb24a551f3b954096")
+WALLET_STAKES = 100 * 100 * 10**18  # AURUM: a hundred proposals
 ROLE_CALLS = 4  # transactions of `_grant_roles`
 # Fields of Deployment in the order in which `deploy` creates them, which fixes their addresses.
 DEPLOY_ORDER = (
@@ -153,6 +158,29 @@ def existing(w3: Web3) -> Deployment | None:
     if w3.eth.get_transaction_count(admin) < len(at) + ROLE_CALLS or not all(map(w3.eth.get_code, at.values())):
         raise IncompleteDeployment
     return Deployment(rpc_url=_endpoint(w3), chain_id=w3.eth.chain_id, start_block=1, **at)
+
+
+def provide_wallet(w3: Web3, deployment: Deployment) -> None:
+    """Gives WALLET gas, stakes and the roles that the resolver needs, unless it has them. Call on the local chain."""
+    w3.provider.make_request("anvil_setBalance", [WALLET, hex(10**21)])  # type: ignore[arg-type]
+    admin = w3.eth.accounts[0]
+    oracle, factory, aurum = (
+        w3.eth.contract(address=at, abi=artifact(name)["abi"])
+        for name, at in (
+            ("AurumOracle", deployment.aurum_oracle),
+            ("MarketFactory", deployment.market_factory),
+            ("AurumToken", deployment.aurum_token),
+        )
+    )
+    admin_role = oracle.functions.DEFAULT_ADMIN_ROLE().call()
+    if oracle.functions.hasRole(admin_role, WALLET).call():
+        return
+    for call in (
+        factory.functions.grantMarketResolver(WALLET),
+        aurum.functions.mint(WALLET, WALLET_STAKES),
+        oracle.functions.grantRole(admin_role, WALLET),
+    ):
+        _wait(w3, call.transact({"from": admin, "gas": CALL_GAS, "gasPrice": Wei(GAS_PRICE)}), call.fn_name)
 
 
 def addresses(deployer: ChecksumAddress, first_nonce: int) -> dict[str, ChecksumAddress]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from web3 import HTTPProvider, Web3
 
-from indexer.devchain.deploy import Deployment, deploy, existing
+from indexer.devchain.deploy import Deployment, deploy, existing, provide_wallet
 from indexer.devchain.node import Anvil
 
 CHECK_INTERVAL = 0.5  # seconds between two looks at the node
@@ -38,6 +38,7 @@ def run(
         w3 = Web3(HTTPProvider(node.url))
         found = existing(w3)
         deployment = found or deploy(w3)
+        provide_wallet(w3, deployment)
         write_env(replace(deployment, rpc_url=node.url), env_file)
         say(f"{'Continuing at' if found else 'New chain at'} block {w3.eth.block_number}; addresses in {env_file}")
         say(f"Listening on {node.url} and {node.ws_url}, chain id {node.chain_id}")

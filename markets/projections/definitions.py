@@ -7,7 +7,7 @@ from markets.book import ApplyError, Book, LogPosition
 from markets.chaintime import clamped
 from markets.identity import row_id
 from markets.projections.lookups import MAX_OUTCOMES, bounded, known_market
-from markets.rows import Amm, Condition, Market, OutcomeToken
+from markets.rows import Amm, Condition, Market, OutcomeToken, Position
 
 # What a position says of cost and profit: a pool has none.
 PNL = (
@@ -138,7 +138,7 @@ def amm_announced(book: Book, at: LogPosition, market_id: str, amm: str, initial
             created_at=at.timestamp,
         )
     )
-    for position in book.positions_of(amm):
+    for position in book.rows_of(Position, "user_address", amm):
         book.change(position).is_amm = True
         for column in PNL:
             setattr(position, column, 0)

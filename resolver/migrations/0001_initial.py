@@ -148,7 +148,7 @@ class Migration(migrations.Migration):
                 (
                     "attempts",
                     models.IntegerField(
-                        default=0, help_text="How often the contract or a node refused, since it was queued."
+                        default=0, help_text="How often it could not be done, or was refused, since it was queued."
                     ),
                 ),
                 (
@@ -194,9 +194,22 @@ class Migration(migrations.Migration):
                 ("gas", models.BigIntegerField()),
                 ("max_fee", markets.fields.Uint256Field(help_text="maxFeePerGas")),
                 ("priority_fee", markets.fields.Uint256Field(help_text="maxPriorityFeePerGas")),
-                ("signed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("signed_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("sent_at", models.DateTimeField(help_text="When a node first took it.", null=True)),
                 ("last_sent_at", models.DateTimeField(null=True)),
+                (
+                    "block_number",
+                    models.BigIntegerField(help_text="Where it is; nothing again when that was replaced.", null=True),
+                ),
+                ("block_hash", markets.fields.Bytes32Field(null=True)),
+                (
+                    "succeeded",
+                    models.BooleanField(help_text="What its receipt says: not so where it reverted.", null=True),
+                ),
+                (
+                    "final",
+                    models.BooleanField(default=False, help_text="Its block is final, and so are all lower nonces."),
+                ),
                 ("error", models.TextField(blank=True, help_text="What a node said of it last.")),
                 (
                     "action",

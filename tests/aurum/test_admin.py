@@ -34,9 +34,14 @@ from markets.models import (
     PricePoint,
     Trade,
 )
-from oracle.models import Question
+from operators import audit
+from operators.models import AuditEntry
+from oracle.models import Question, QuestionAnomaly
+from resolver.models import ResolutionRequest, WalletAction, WalletSwitch, WalletTransaction
 from tests import factories
 from tests.factories import HOSTILE, MAX_UINT256, UNIT
+from tests.resolver.staff import make_action, make_request, make_transaction
+from tests.test_pure_modules import APPS
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +58,7 @@ READ_ONLY = (
     OutboxMessage,
     CollateralToken,
     Question,
+    QuestionAnomaly,
     IndexedEvent,
     IndexedBlock,
     IndexerStatus,
@@ -62,6 +68,11 @@ READ_ONLY = (
     MarketPlacement,
     ApiSession,
     WatchedMarket,
+    AuditEntry,
+    ResolutionRequest,
+    WalletAction,
+    WalletTransaction,
+    WalletSwitch,
 )
 REGISTERED = (*READ_ONLY, MarketMetadata)
 # What an operator pastes into each search box: a hash, an address, or a number of the row.
@@ -78,6 +89,7 @@ SEARCHED: dict[type, Callable[[Any], object]] = {
     OutboxMessage: lambda row: row.channel,
     CollateralToken: lambda row: row.address,
     Question: lambda row: row.question_id,
+    QuestionAnomaly: lambda row: row.question_id,
     IndexedEvent: lambda row: row.transaction_hash,
     IndexedBlock: lambda row: row.hash,
     RepairRequest: lambda row: row.market_id,
@@ -86,6 +98,10 @@ SEARCHED: dict[type, Callable[[Any], object]] = {
     MarketPlacement: lambda row: row.pk,
     ApiSession: lambda row: row.id,
     WatchedMarket: lambda row: row.market_id,
+    AuditEntry: lambda row: row.subject.partition(":")[2],
+    ResolutionRequest: lambda row: row.question_id,
+    WalletAction: lambda row: row.subject,
+    WalletTransaction: lambda row: row.hash,
 }
 
 
@@ -126,7 +142,15 @@ def rows() -> dict[type, Any]:
         processed=False, error=f"Traceback\n{HOSTILE}", event_data={"question": HOSTILE, "amount": str(MAX_UINT256)}
     )
     user = User.objects.create_user("0x" + "11" * 20)
+    action = make_action(reason=HOSTILE, error=HOSTILE, actor=HOSTILE[:100])
     return {
+        AuditEntry: audit.record(
+            HOSTILE[:100], HOSTILE[:60], f"market:{market.market_id}", after=HOSTILE, reason=HOSTILE
+        ),
+        ResolutionRequest: make_request(user, question_id=question.question_id, reason=HOSTILE),
+        WalletAction: action,
+        WalletTransaction: make_transaction(action, error=HOSTILE),
+        WalletSwitch: WalletSwitch.objects.create(stopped=True, reason=HOSTILE),
         Market: market,
         MetadataEdit: MetadataEdit.objects.create(
             market=market, edited_by=user.username, before={"description": ""}, after={"description": HOSTILE}
@@ -147,6 +171,7 @@ def rows() -> dict[type, Any]:
         OutboxMessage: message,
         CollateralToken: factories.make_collateral(symbol=HOSTILE[:64]),
         Question: question,
+        QuestionAnomaly: factories.make_anomaly(question, problem=HOSTILE),
         IndexedEvent: event,
         IndexedBlock: factories.make_block(),
         IndexerStatus: factories.make_status(last_error=HOSTILE),
@@ -164,7 +189,7 @@ def assert_inert(body: str) -> None:
 
 
 def test_every_model_is_registered() -> None:
-    ours = {model for model in admin.site._registry if not model.__module__.startswith("django.")}
+    ours = {model for model in admin.site._registry if model.__module__.partition(".")[0] in APPS}
     assert ours == set(REGISTERED)
 
 

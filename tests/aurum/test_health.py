@@ -11,7 +11,7 @@ from django.test import Client
 from psycopg_pool import PoolTimeout
 
 from aurum import health
-from indexer.status import MINIMUM_SILENCE
+from indexer.status import MINIMUM_SILENCE, MOST_LAG
 from tests import factories
 from tests.problems import problem_of
 
@@ -42,6 +42,7 @@ def answer(client: Client, path: str = "/health") -> tuple[int, dict[str, Any]]:
 
 def test_healthy_is_exactly_the_promised_keys(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     factories.make_status()
+    factories.make_checkpoint()
     monkeypatch.setattr(health, "STARTED", health.STARTED - 86_400)
     status, body = answer(client)
     uptime = body.pop("uptime")
@@ -62,6 +63,7 @@ def test_healthy_is_exactly_the_promised_keys(client: Client, monkeypatch: pytes
 )
 def test_a_silent_indexer_degrades(client: Client, silence: timedelta, status: str, indexer: str) -> None:
     """The API still serves: 200, so that no orchestrator restarts it for the indexer's sake."""
+    factories.make_checkpoint()
     factories.make_status(heartbeat_at=datetime.now(tz=UTC) - silence)
     code, body = answer(client)
     assert (code, body["status"], body["indexer"], body["database"]) == (200, status, indexer, "connected")
@@ -74,8 +76,39 @@ def test_an_indexer_that_never_ran_is_stopped(client: Client) -> None:
 
 def test_a_slow_poll_is_not_silence(client: Client, settings: LazySettings) -> None:
     settings.INDEXER_POLL_INTERVAL = 60_000
+    factories.make_checkpoint()
     factories.make_status(heartbeat_at=datetime.now(tz=UTC) - timedelta(seconds=170))
     assert answer(client)[1]["indexer"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("indexed", "status", "indexer"),
+    [
+        (1_000_001, "healthy", "running"),  # the head that is known may be older than what is indexed
+        (1_000_000 - MOST_LAG, "healthy", "running"),
+        (1_000_000 - MOST_LAG - 1, "degraded", "behind"),
+        (0, "degraded", "behind"),
+        (None, "degraded", "behind"),
+    ],
+)
+def test_an_indexer_that_is_behind_degrades(client: Client, indexed: int | None, status: str, indexer: str) -> None:
+    """Still 200: what is served is right, but old."""
+    factories.make_status(head_block=1_000_000)
+    if indexed is not None:
+        factories.make_checkpoint(block_number=indexed)
+    code, body = answer(client)
+    assert (code, body["status"], body["indexer"], body["database"]) == (200, status, indexer, "connected")
+    assert answer(client, "/health/ready")[0] == 200
+
+
+def test_an_indexer_that_has_seen_no_head_is_not_called_behind(client: Client) -> None:
+    factories.make_status(head_block=None, head_timestamp=None)
+    assert answer(client)[1]["indexer"] == "running"
+
+
+def test_a_stopped_indexer_is_stopped_however_far_behind(client: Client) -> None:
+    factories.make_status(head_block=10**6, stop_reason="wrong_chain")
+    assert answer(client)[1]["indexer"] == "stopped"
 
 
 def test_without_a_database_it_is_unhealthy(client: Client, no_database: None) -> None:
@@ -85,9 +118,12 @@ def test_without_a_database_it_is_unhealthy(client: Client, no_database: None) -
     assert body == {"status": "unhealthy", "database": "disconnected", "indexer": "unknown"}
 
 
-def test_a_database_that_goes_away_in_between(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OperationalError("gone"), PoolTimeout("gone")], ids=["refused", "pool"])
+def test_a_database_that_goes_away_in_between(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def fail() -> str:
-        raise OperationalError("gone")
+        raise error
 
     monkeypatch.setattr(health, "indexer_state", fail)
     code, body = answer(client)

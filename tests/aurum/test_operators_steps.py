@@ -1,6 +1,6 @@
 """What operators do in the admin, step by step: who may, what is seen before, what is written, and the audit of it."""
 
-import re
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -36,6 +36,27 @@ def market() -> Market:
 @pytest.fixture
 def olga() -> Client:
     return person("olga", "operator")
+
+
+class Active(HTMLParser):
+    """What of a page would run: scripts and styles in it, handlers, links to scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if tag == "style" or (tag == "script" and "src" not in named):
+            self.found.append(tag)
+        self.found += [name for name in named if name.startswith("on")]
+        self.found += [value for value in named.values() if value and value.lower().startswith("javascript:")]
+
+
+def active_parts(page: str) -> list[str]:
+    parser = Active()
+    parser.feed(page)
+    return parser.found
 
 
 def correct_page(market: Market) -> str:
@@ -177,7 +198,7 @@ def test_hostile_text_is_inert_on_every_page(olga: Client) -> None:
         assert page.status_code == 200
         assert "<script>alert" not in page.text
         assert "<img src=x" not in page.text
-        assert not re.search(r"<script(?![^>]* src=)[^>]*>|<style|<[a-z][^>]*\son[a-z]+=", page.text)
+        assert active_parts(page.text) == []
 
 
 # --- who may ----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const [executablePath, scene, base, marketId] = process.argv.slice(2);
+const [executablePath, scene, base, marketId, screenshots] = process.argv.slice(2);
 const PATIENCE = 60_000; // ms for what takes a moment, on a machine that is busy with other tests
 const say = (value) => console.log(JSON.stringify(value));
 const lines = createInterface({ input: process.stdin });
@@ -61,6 +61,53 @@ const scenes = {
       ]),
     );
     say({ operations, title: await page.locator(".info .title").textContent() });
+  },
+
+  /** An operator asks for a resolution, and a resolver approves it; `marketId` is the question's row. */
+  async resolution() {
+    const shot = async (name) => screenshots && page.screenshot({ path: `${screenshots}/${name}.png`, fullPage: true });
+    const signIn = async (name) => {
+      await page.context().clearCookies();
+      await page.goto(`${base}/admin/login/`);
+      await page.fill("#id_username", name);
+      await page.fill("#id_password", "a long enough password");
+      await page.click("input[type=submit]");
+      await page.locator("#user-tools").waitFor();
+    };
+    await signIn("ada");
+    await page.goto(`${base}/admin/oracle/question/${marketId}/change/`);
+    await shot("question");
+    await page.click("text=Propose an outcome");
+    await page.click("input[name=preview]");
+    const errors = await page.locator(".errorlist").allTextContents();
+    await page.locator("input[name=winner]").nth(1).check();
+    await page.fill("#id_reason", "It <b>happened</b>");
+    await shot("form");
+    await page.click("input[name=preview]");
+    await shot("preview");
+    const asked = await page.locator(".would-succeed").allTextContents();
+    await page.click("input[name=ask]");
+    const waits = await page.locator(".messagelist").textContent();
+    await shot("own");
+    const approvable = await page.locator("input[value=Approve]").count();
+    const request = page.url();
+    await signIn("bob");
+    await page.goto(request);
+    await page.fill("#id_reason", "I saw it too");
+    await shot("request");
+    await page.click("input[value=Approve]");
+    const approved = await page.locator(".messagelist").textContent();
+    await shot("approved");
+    await page.goto(`${base}/admin/resolver/walletswitch/`);
+    await page.fill("#id_reason", "Look at this first");
+    await page.click("input[value='Stop the wallet']");
+    const stopped = await page.locator(".wallet-line").textContent();
+    await shot("switch");
+    await page.goto(`${base}/admin/operators/auditentry/`);
+    await shot("audit");
+    const steps = await page.locator("td.field-action").allTextContents();
+    const texts = [errors, asked, [waits, approved, stopped.replace(/\s+/g, " ")].map((text) => text.trim())];
+    say({ texts, approvable, steps, ran: await page.evaluate(() => window.hostile ?? null) });
   },
 
   /** The seed's snippet, on a page of ours. */

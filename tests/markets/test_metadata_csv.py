@@ -103,6 +103,21 @@ def test_differences_are_seen_before_anything_is_written(operator: Client, marke
 
 
 @pytest.mark.django_db
+def test_every_column_is_brought_in(operator: Client, market: Market) -> None:
+    cells = f'{market.market_id},Weather,"two\r\nlines",https://img.example/a.png,The Met Office'
+    page = upload(operator, f"marketId,category,description,imageUrl,resolutionSource\r\n{cells}\r\n".encode()).text
+    assert operator.post(IMPORT, hidden(page)).status_code == 302
+    [row] = MarketMetadata.objects.values()
+    assert row == {
+        "market_id": market.market_id,
+        "category": "Weather",
+        "description": "two\r\nlines",
+        "image_url": "https://img.example/a.png",
+        "resolution_source": "The Met Office",
+    }
+
+
+@pytest.mark.django_db
 def test_what_changed_since_is_shown_again(operator: Client, market: Market) -> None:
     page = upload(operator, f"marketId,category\n{market.market_id},New\n".encode()).text
     MarketMetadata.objects.create(market=market, category="Meanwhile")

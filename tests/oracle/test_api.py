@@ -75,6 +75,12 @@ def test_a_disputed_question(client: Client, disputed: Question) -> None:
         "id": str(disputed.id),
         "questionId": QUESTION_ID,
         "marketId": market.market_id,
+        "market": {
+            "marketId": market.market_id,
+            "question": market.question,
+            "outcomes": ["Yes", "No"],
+            "metadata": {"category": "", "description": "", "imageUrl": "", "resolutionSource": ""},
+        },
         "outcomeSlotCount": 2,
         "isBinary": True,
         "state": "revealing",
@@ -92,9 +98,10 @@ def test_a_disputed_question(client: Client, disputed: Question) -> None:
             "disputedAt": "2026-01-01T01:00:00Z",
         },
         "tally": [
-            {"payouts": ["1", "0"], "weight": str(2**256)},
-            {"payouts": ["0", "1"], "weight": "11"},
+            {"payouts": ["1", "0"], "weight": str(2**256), "side": None},
+            {"payouts": ["0", "1"], "weight": "11", "side": None},
         ],
+        "leading": "proposal",
         "payouts": None,
         "deadlines": {
             "challenge": "2026-01-01T02:00:00Z",
@@ -103,6 +110,11 @@ def test_a_disputed_question(client: Client, disputed: Question) -> None:
             "stale": "2026-01-08T00:00:00Z",
         },
         "availableActions": ["reveal", "void"],
+        "actors": [
+            {"action": "reveal", "who": "committed_voters", "stake": None},
+            {"action": "void", "who": "oracle_admin", "stake": None},
+        ],
+        "anomalies": [],
         "timeline": [
             {
                 "event": "QuestionRegistered",
@@ -130,7 +142,7 @@ def test_a_disputed_question(client: Client, disputed: Question) -> None:
 def test_a_question_of_which_nothing_is_known_yet(client: Client) -> None:
     question = factories.make_question()
     body = get(client, f"{PATH}/{question.question_id}")
-    nothing = ("marketId", "proposal", "dispute", "payouts")
+    nothing = ("marketId", "market", "leading", "proposal", "dispute", "payouts")
     assert {name: body[name] for name in nothing} == dict.fromkeys(nothing)
     assert (body["state"], body["votes"], body["tally"]) == ("registered", [], [])
     assert body["deadlines"] == {"challenge": None, "commit": None, "reveal": None, "stale": None}
@@ -241,7 +253,7 @@ def test_a_page_of_200_costs_a_few_queries(client: Client, django_assert_num_que
         question = factories.make_question(disputed_at=START)
         factories.make_vote(question)
         factories.make_market(question_id=question.question_id, reserves=None)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         rows = get(client, PATH, limit=200)["results"]
     assert len(rows) == 200
     assert all(len(row["votes"]) == len(row["timeline"]) == 1 and row["marketId"] for row in rows)

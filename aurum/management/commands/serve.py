@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
+from prometheus_client.registry import Collector
 
 from aurum import throttling
 from aurum.child import Child
@@ -15,6 +16,7 @@ from aurum.metrics import WEB, ChildCollector, count_queries, exporting
 from aurum.ports import free_or_exit, free_port
 from aurum.server import Server
 from aurum.socket_protocol import SocketProtocol
+from aurum.web_metrics import DjangoCollector, PoolCollector, SocketCollector, django_pool
 
 MAX_FRAME = 16 * 1024  # bytes of a WebSocket message
 GRACE = 10  # seconds for requests in flight after SIGTERM
@@ -36,18 +38,27 @@ class Command(BaseCommand):
         # The indexer's metrics are shown with ours, on the one port.
         indexers_port = free_port()
         indexer = Child("run_indexer", METRICS_HOST="127.0.0.1", METRICS_PORT=str(indexers_port))
-        collectors = (WEB, ChildCollector(indexers_port)) if with_indexer else (WEB,)
+        child = [ChildCollector(indexers_port)] if with_indexer else []
         try:
             if with_indexer:
                 indexer.start()
             with ExitStack() as stack:
                 if settings.METRICS_ENABLED:
                     count_queries()
+                    collectors = (WEB, *child, *of_the_application())
                     stack.enter_context(exporting(*collectors, host=settings.METRICS_HOST, port=settings.METRICS_PORT))
                 serve()
         finally:
             handle_signals(lambda *_: None)  # the indexer is being ended
             indexer.stop()
+
+
+def of_the_application() -> list[Collector]:
+    """What there is to say of the sockets, the pools, and the pages that Django makes."""
+    from aurum import asgi
+
+    pools = PoolCollector(lambda: {**django_pool(), **asgi.direct_reads.statistics()})
+    return [DjangoCollector(), SocketCollector(asgi.hub), pools]
 
 
 def serve() -> None:

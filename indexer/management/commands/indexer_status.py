@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from djangorestframework_camel_case.render import CamelCaseJSONRenderer
 
-from indexer.status import read_status
+from indexer.status import MOST_LAG, read_status
 
 
 class Command(BaseCommand):
@@ -15,7 +15,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="one JSON object")
-        parser.add_argument("--max-lag", type=int, default=50, metavar="BLOCKS", help="default: %(default)s")
+        parser.add_argument("--max-lag", type=int, default=MOST_LAG, metavar="BLOCKS", help="default: %(default)s")
 
     def handle(self, *, max_lag: int, **options: Any) -> None:
         status = read_status()

@@ -1,0 +1,60 @@
+"""`resolve_markets` as processes, beside a real indexer."""
+
+from typing import Any
+
+import pytest
+
+from indexer.devchain.actions import Actions
+from resolver.models import WalletAction
+from tests.nursery import wait_until
+from tests.processes import manage, output_of, running
+from tests.resolver.scenes import HOUR, ONE, Scene, states, wallet_key
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def scene(actions: Actions, settings: Any) -> Scene:
+    return Scene(actions, settings)
+
+
+def run(scene: Scene, *arguments: str, **environment: str) -> tuple[int, str]:
+    """The exit code and what it printed."""
+    process = manage(
+        "resolve_markets", *arguments, deployment=scene.actions.deployment, **{"LOG_LEVEL": "warn", **environment}
+    )
+    output = output_of(process, seconds=120)
+    return process.returncode, output
+
+
+def test_watching_beside_an_indexer(scene: Scene) -> None:
+    """Both follow the chain; what is due is done once, and a run behind that finds nothing."""
+    deployment, key = scene.actions.deployment, wallet_key()
+    with (
+        running("run_indexer", deployment=deployment, LOG_LEVEL="warn"),
+        running("resolve_markets", "--watch", deployment=deployment, PRIVATE_KEY=key, LOG_LEVEL="warn"),
+    ):
+        market = scene.actions.create_market()
+        scene.actions.propose(market, [0, ONE], sender=scene.actions.accounts[3])
+        scene.actions.advance(2 * HOUR)
+        wait_until(lambda: scene.announced(market) == [[0, ONE]], "announced", seconds=60)
+        wait_until(lambda: not WalletAction.objects.exclude(state="mined").exists(), "all are mined")
+    assert [kind for kind, _ in states()] == ["finalize", "resolve"]
+    assert scene.sent() == 2
+    assert run(scene, PRIVATE_KEY=key) == (0, "0 queued\n")
+    assert scene.sent() == 2
+
+
+def test_what_is_missing_is_one_line(scene: Scene) -> None:
+    said = "CommandError: there is no signer: set PRIVATE_KEY, PRIVATE_KEY_FILE or KMS_KEY_ID (docs/resolver.md)\n"
+    assert run(scene) == (1, said)
+    assert run(scene, "--dry-run") == (1, "CommandError: nothing is indexed yet: run run_indexer first\n")
+    code, said = run(scene, AURUM_ORACLE_ADDRESS="")
+    assert (code, said) == (1, "CommandError: AURUM_ORACLE_ADDRESS must be set\n")
+    code, said = run(scene, "--dry-run", CHAIN_ID="5")
+    assert (code, said) == (1, "CommandError: the node's chain is 31337, CHAIN_ID is 5\n")
+    scene.sync()
+    other = "0x" + "12" * 20
+    code, said = run(scene, "--dry-run", AURUM_ORACLE_ADDRESS=other)
+    assert (code, said.startswith("CommandError: What is indexed is of another chain")) == (1, True)
+    assert run(scene, "--dry-run") == (0, "0 to send; nothing was sent\n")
