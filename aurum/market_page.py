@@ -127,6 +127,7 @@ def panels(request: HttpRequest, market: Market) -> dict[str, Any]:
     """What the page shows above the market's own fields."""
     token = CollateralToken.objects.filter(address=market.collateral_token).first()
     return {
+        "subtitle": shortened(market.question),
         "fields": field_rows(market),
         "may_reconcile": request.user.has_perm(RECONCILE),
         "chart": _chart(market, token),

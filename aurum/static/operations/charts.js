@@ -31,7 +31,7 @@ export function chart(figure, series, data, { height = HEIGHT, range } = {}) {
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     legend: { live: true },
     cursor: { drag: { x: false, y: false } },
-    scales: { y: { range: range ?? ((_, low, high) => [0, Math.max(1, high * 1.1)]) } },
+    scales: { x: { range: padded }, y: { range: range ?? ((_, low, high) => [0, Math.max(1, high * 1.1)]) } },
     axes: [
       { ...axis, size: 28, space: 60, values: shortTimes },
       { ...axis, size: 44, space: 30 },
@@ -44,6 +44,12 @@ export function chart(figure, series, data, { height = HEIGHT, range } = {}) {
   new MutationObserver(again).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   return drawn;
+}
+
+/** A little room on both sides, and an hour around a single moment. */
+function padded(_, low, high) {
+  const pad = high > low ? (high - low) / 60 : 1_800;
+  return [low - pad, high + pad];
 }
 
 /** Hours and minutes while the ticks lie within two days, days otherwise. */
