@@ -47,7 +47,8 @@ export function chart(figure, series, data, { height = HEIGHT, range } = {}) {
 }
 
 /** A little room on both sides, and an hour around a single moment. */
-function padded(_, low, high) {
+function padded({ data: [times] }) {
+  const [low, high] = [times[0], times.at(-1)]; // uPlot's own guess for a single moment is years
   const pad = high > low ? (high - low) / 60 : 1_800;
   return [low - pad, high + pad];
 }
