@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models import CharField, ForeignKey, IntegerField, Q, QuerySet, TextField, UUIDField
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -56,6 +56,22 @@ def list_link(model: str, text: str, **filters: object) -> SafeString:
 def row_link(model: str, pk: object, text: str) -> SafeString:
     """A link to one row's page."""
     return format_html('<a href="{}">{}</a>', reverse(f"admin:{model}_change", args=[pk]), text)
+
+
+def list_url(model: str, **filters: object) -> str | None:
+    """A changelist's address, narrowed by `filters`; None where the admin has none of that model."""
+    try:
+        return f"{reverse(f'admin:{model}_changelist')}{'?' if filters else ''}{urlencode(filters)}"
+    except NoReverseMatch:
+        return None
+
+
+def row_url(model: str, pk: object) -> str | None:
+    """One row's address; None where the admin has none of that model."""
+    try:
+        return reverse(f"admin:{model}_change", args=[pk])
+    except NoReverseMatch:
+        return None
 
 
 class Table(NamedTuple):

@@ -185,7 +185,7 @@ class Audit:
             owners, ids = [holder for holder, _ in asked], [position_id for _, position_id in asked]
             answer = self._call(self._tokens, "balanceOfBatch(address[],uint256[])", owners, ids)
             if answer is not None and len(answer) == WORD * (2 + len(asked)):
-                return [_word(answer, 2 + place) for place in range(len(asked))]
+                return [word_at(answer, 2 + place) for place in range(len(asked))]
             self._one_by_one = True
         return [self._number(self._tokens, "balanceOf(address,uint256)", *pair) for pair in asked]
 
@@ -197,12 +197,10 @@ class Audit:
 
     def _ask(self, to: str, signature: str, *arguments: object) -> int | None:
         answer = self._call(to, signature, *arguments)
-        return _word(answer, 0) if answer is not None and len(answer) == WORD else None
+        return word_at(answer, 0) if answer is not None and len(answer) == WORD else None
 
     def _call(self, to: str, signature: str, *arguments: object) -> bytes | None:
-        types = [name for name in signature.partition("(")[2][:-1].split(",") if name]
-        data = keccak(signature.encode())[:4] + encode(types, arguments)
-        return self.rpc.eth_call(to, "0x" + data.hex(), hex(self.checkpoint.block_number))
+        return self.rpc.eth_call(to, call_data(signature, *arguments), hex(self.checkpoint.block_number))
 
     def _named(self, market: Market, what: str, stored: object, on_chain: object) -> Difference:
         return Difference(market_id=market.market_id, what=what, stored=stored, on_chain=on_chain)
@@ -255,9 +253,16 @@ def _portions(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield portion
 
 
+def call_data(signature: str, *arguments: object) -> str:
+    """A call of a function, such as `balanceOf(address)`, in hex."""
+    types = [name for name in signature.partition("(")[2][:-1].split(",") if name]
+    return "0x" + (keccak(signature.encode())[:4] + encode(types, arguments)).hex()
+
+
+def word_at(answer: bytes, place: int) -> int:
+    """One word of an answer as a number."""
+    return int.from_bytes(answer[WORD * place : WORD * (place + 1)], "big")
+
+
 def _bytes(word: str) -> bytes:
     return bytes.fromhex(word[2:])
-
-
-def _word(answer: bytes, place: int) -> int:
-    return int.from_bytes(answer[WORD * place : WORD * (place + 1)], "big")

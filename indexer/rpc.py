@@ -130,6 +130,15 @@ class Rpc:
         """
         return self.pool.attempt(partial(_called, [{"to": to, "data": data}, block]), opinions=2)
 
+    def eth_calls(self, calls: Sequence[tuple[str, str]], block_hash: str) -> list[bytes | None]:
+        """What contracts answer to (address, data) at the block of this hash, of one endpoint: see eth_call.
+
+        Raises RpcRefused also where the block is not the chain's (EIP-1898).
+        """
+        block = {"blockHash": block_hash, "requireCanonical": True}
+        params = [[{"to": to, "data": data}, block] for to, data in calls]
+        return self.pool.attempt(partial(_all_called, params), opinions=1) if calls else []
+
     def health(self) -> list[dict[str, Any]]:
         """What is known of each endpoint, in the order of the setting: see Endpoint.health."""
         return [endpoint.health() for endpoint in self.pool.endpoints]
@@ -201,6 +210,16 @@ def _linked_headers(first: int, last: int, endpoint: Endpoint) -> list[Header]:
     return headers
 
 
+def _all_called(params: Sequence[list[Any]], endpoint: Endpoint) -> list[bytes | None]:
+    try:
+        return [_bytes_of(answer, endpoint) for answer in endpoint.ask([("eth_call", each) for each in params])]
+    except RpcRefused:  # one of them, which spoils the batch
+        if len(params) == 1:
+            return [_called(params[0], endpoint)]
+        half = len(params) // 2
+        return _all_called(params[:half], endpoint) + _all_called(params[half:], endpoint)
+
+
 def _called(params: list[Any], endpoint: Endpoint) -> bytes | None:
     try:
         answer = endpoint.ask([("eth_call", params)])[0]
@@ -208,6 +227,10 @@ def _called(params: list[Any], endpoint: Endpoint) -> bytes | None:
         if error.code == REVERT_CODE or REVERTED.search(error.said):
             return None
         raise
+    return _bytes_of(answer, endpoint)
+
+
+def _bytes_of(answer: bytes, endpoint: Endpoint) -> bytes:
     data = parsed(answer)
     if not isinstance(data, str) or not HEX_BYTES.fullmatch(data):
         raise MalformedAnswer(f"{endpoint.host}: eth_call answered {shown(answer)}")

@@ -119,6 +119,8 @@ class CategoryForm(ReasonForm):
 
 @admin.register(Market)
 class MarketAdmin(ReadOnlyAdmin):
+    # The project adds what other applications know of the market (aurum/market_page.py).
+    change_form_template = "admin/market.html"
     actions = ("set_category", *STEPS)  # type: ignore[assignment]  # None above means that there is none
     list_display = ("short_question", "state", "short_prices", "volume", "trade_count", "created_at", "market_id")
     list_filter = (StatusFilter, SuspectFilter, PlacementFilter)

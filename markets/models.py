@@ -112,6 +112,7 @@ class Market(models.Model):
 
     class Meta:
         db_table = "markets"
+        permissions = [("reconcile_market", "Can compare what is stored of a market with the chain")]
         indexes = [
             models.Index(fields=["created_at", "id"], name="markets_by_creation"),
             models.Index(fields=["volume", "id"], name="markets_by_volume"),

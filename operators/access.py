@@ -1,9 +1,10 @@
 """Which group may do what. `migrate` makes the groups; people are put into them in the admin.
 
 viewer    sees every page and changes nothing
-operator  describes, corrects and places markets, approves what others correct, has the indexer read again, asks for
-          resolutions, can stop the wallet
-resolver  asks for resolutions, approves those of others and their corrections, stops and releases the wallet
+operator  describes, corrects and places markets, approves what others correct, compares markets with the chain, has the
+          indexer read again, asks for resolutions, can stop the wallet
+resolver  asks for resolutions, approves those of others and their corrections, compares markets with the chain, stops
+          and releases the wallet
 """
 
 from typing import Any
@@ -22,11 +23,13 @@ OPERATOR = (
     "markets.correct_market",
     "markets.approve_correction",
     "markets.place_market",
+    "markets.reconcile_market",
     "resolver.request_resolution",
     "resolver.stop_wallet",
 )
 RESOLVER = (
     "markets.approve_correction",
+    "markets.reconcile_market",
     "resolver.request_resolution",
     "resolver.approve_resolution",
     "resolver.retry_walletaction",

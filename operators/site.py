@@ -1,6 +1,7 @@
 """The admin's site: who may enter, and how they show that it is them."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import segno
 from django import forms
@@ -9,6 +10,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString, mark_safe
@@ -49,9 +51,14 @@ class OperationsSite(AdminSite):
     index_title = "The chain as it was read, and what people added"
     login_form = SignInForm
     login_template = "operators/login.html"
+    # What the home page shows beside the list of tables. The project sets it: it reads every application.
+    home: ClassVar[Callable[[], Mapping[str, Any]]] = staticmethod(dict)
 
     def has_permission(self, request: HttpRequest) -> bool:
         return super().has_permission(request) and second_factor.passed(request.user)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        return super().index(request, {**type(self).home(), **(extra_context or {})})
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
+import { operations } from "./operations.js";
 
 const [executablePath, scene, base, marketId, screenshots] = process.argv.slice(2);
 const PATIENCE = 60_000; // ms for what takes a moment, on a machine that is busy with other tests
@@ -14,16 +15,27 @@ const browser = await chromium.launch({
     ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
   ],
 });
-const page = await browser.newPage();
-page.setDefaultTimeout(PATIENCE);
 const complaints = [];
 const elsewhere = [];
-page.on("pageerror", (error) => complaints.push(String(error)));
-page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-page.on("request", (request) => {
-  const url = new URL(request.url());
-  if (url.protocol !== "data:" && url.host !== new URL(base).host) elsewhere.push(request.url());
-});
+
+/** A page of a browser that shares nothing with the others; what it complains of is noted. */
+async function newPage() {
+  const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
+  page.setDefaultTimeout(PATIENCE);
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  page.on("dialog", (dialog) => {
+    complaints.push(`a dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.protocol !== "data:" && url.host !== new URL(base).host) elsewhere.push(request.url());
+  });
+  return page;
+}
+
+const page = await newPage();
 
 const scenes = {
   /** Prices of a market on /live, before and after a trade. */
@@ -108,6 +120,12 @@ const scenes = {
     const steps = await page.locator("td.field-action").allTextContents();
     const texts = [errors, asked, [waits, approved, stopped.replace(/\s+/g, " ")].map((text) => text.trim())];
     say({ texts, approvable, steps, ran: await page.evaluate(() => window.hostile ?? null) });
+  },
+
+  /** What operators do all day; `marketId` is the market's row. */
+  async operations() {
+    const goOn = () => once(lines, "line");
+    await operations({ base, olga: page, bob: await newPage(), market: marketId, screenshots, say, goOn });
   },
 
   /** The seed's snippet, on a page of ours. */
