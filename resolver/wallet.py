@@ -149,9 +149,11 @@ class Wallet:
         """It is in a block, where it was not, or in another one than before."""
         failure = None if receipt.succeeded else self._why_reverted(sent.action, receipt)
         with self._writing(sent.action_id) as action:
+            self._check_unseen(sent)
             WalletTransaction.objects.filter(pk=sent.pk).update(
                 block_number=receipt.block_number, block_hash=receipt.block_hash, succeeded=receipt.succeeded, error=""
             )
+            sent.block_number, sent.block_hash = receipt.block_number, receipt.block_hash
             done = action.state in (ActionState.MINED, ActionState.DONE)
             if failure is not None and done and action.transaction_hash != sent.hash:
                 return  # another one of its transactions did it
@@ -186,6 +188,7 @@ class Wallet:
         if now is None or now == sent.block_hash:
             return False
         with self._writing(sent.action_id) as action:
+            self._check_unseen(sent)
             WalletTransaction.objects.filter(pk=sent.pk).update(block_number=None, block_hash=None, succeeded=None)
             if action.transaction_hash == sent.hash:
                 action.block_number = action.block_hash = action.transaction_hash = None
@@ -199,9 +202,16 @@ class Wallet:
     def _settled(self, sent: WalletTransaction, receipt: Receipt) -> None:
         """Its block is final, and so is what it did."""
         with self._writing(sent.action_id) as action:
+            self._check_unseen(sent)
             WalletTransaction.objects.filter(pk=sent.pk).update(final=True)
             if action.transaction_hash == sent.hash and action.state == ActionState.MINED and receipt.succeeded:
                 self._moves(action, ActionState.DONE, "done", "", transaction=sent)
+
+    def _check_unseen(self, sent: WalletTransaction) -> None:
+        """Call with its action's row locked. Raises Moved where another process has seen more: this one was paused."""
+        if WalletTransaction.objects.filter(pk=sent.pk, block_hash=sent.block_hash, final=False).exists():
+            return
+        raise Moved(f"somebody else has seen more of {sent.hash}")
 
     # --- what is in flight --------------------------------------------------------------------------------------------
 

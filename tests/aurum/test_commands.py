@@ -16,6 +16,7 @@ from django.conf import settings
 from django.contrib.auth import authenticate, get_user_model
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.http import HttpRequest
 from django.utils import timezone
 
 from indexer.models import IndexerStatus
@@ -181,7 +182,7 @@ def test_create_demo_operator_twice_keeps_the_password(data_dir: Path) -> None:
     assert first == f"operator / {password}\n"
     assert len(password) >= 16
     assert stat.S_IMODE((data_dir / "operator-password").stat().st_mode) == 0o600
-    user = authenticate(username="operator", password=password)
+    user = authenticate(HttpRequest(), username="operator", password=password)
     assert user is not None
     assert user.is_superuser
     assert user.is_staff
@@ -195,7 +196,9 @@ def test_create_demo_operator_restores_one_that_was_changed(data_dir: Path) -> N
     user.is_active = False
     user.save()
     output("create_demo_operator")
-    assert authenticate(username="operator", password=(data_dir / "operator-password").read_text()) == user
+    assert (
+        authenticate(HttpRequest(), username="operator", password=(data_dir / "operator-password").read_text()) == user
+    )
 
 
 @pytest.mark.django_db

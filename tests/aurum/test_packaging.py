@@ -23,8 +23,6 @@ NPM_COMMANDS = (
     "npm run db:status",
     "npm run indexer:reset",
 )
-# The seed's names that nothing reads yet.
-NOT_READ_YET = {"PRIVATE_KEY"}
 SEED_VARIABLES = {
     "NODE_ENV",
     "PORT",
@@ -99,7 +97,7 @@ def test_env_example_has_each_variable_that_the_settings_read_once() -> None:
 
 
 def test_env_example_has_the_seeds_variables() -> None:
-    assert set(example_names()) & SEED_VARIABLES == SEED_VARIABLES - NOT_READ_YET
+    assert set(example_names()) & SEED_VARIABLES == SEED_VARIABLES
 
 
 def test_env_example_sets_nothing_but_development() -> None:

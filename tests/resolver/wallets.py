@@ -204,7 +204,7 @@ class World:
         assert [nonce for _, _, nonce, _ in mined] == list(range(len(mined)))
         assert {hash_ for hash_, _, _, _ in mined} <= set(WalletTransaction.objects.values_list("hash", flat=True))
         for action in WalletAction.objects.all():
-            assert (action.state, action.error) == (ActionState.DONE, "")
+            assert (action.state, action.error) == (ActionState.DONE, ""), (action.pk, action.state, action.error)
             assert (action.transaction_hash, action.calldata, 1) in {(h, data, s) for h, data, _, s in mined}
         assert_fees_rise()
 
