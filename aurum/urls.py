@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 from aurum import market_page, operations
 from aurum.attempts import limited
 from aurum.documents import AsyncApiView, OpenApiView, PageView
-from aurum.live import LiveView
+from aurum.live import LiveView, no_icon
 from aurum.status import IndexerStatusView, StatusView
 from operators.site import OperationsSite
 
@@ -18,6 +18,7 @@ OperationsSite.home = staticmethod(operations.home)
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs")),
+    path("favicon.ico", no_icon),  # browsers ask for it on every page
     path("live", LiveView.as_view()),
     path(f"{settings.ADMIN_PATH}/login/", limited("admin login", "PASSWORD_LIMIT")(admin.site.login)),
     path(f"{settings.ADMIN_PATH}/operations.json", operations.as_json, name="operations"),

@@ -169,6 +169,7 @@ class WalletSwitch(models.Model):
 
     class Meta:
         db_table = "wallet_switch"
+        verbose_name_plural = "wallet switch"
         default_permissions = ("view",)
         permissions = [
             ("stop_wallet", "Can stop the wallet"),

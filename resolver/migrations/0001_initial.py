@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
                 ("changed_at", models.DateTimeField(null=True)),
             ],
             options={
+                "verbose_name_plural": "wallet switch",
                 "db_table": "wallet_switch",
                 "permissions": [("stop_wallet", "Can stop the wallet"), ("release_wallet", "Can let the wallet go on")],
                 "default_permissions": ("view",),
