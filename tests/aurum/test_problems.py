@@ -14,7 +14,7 @@ def test_a_database_that_is_away_is_503_and_says_when_to_try_again(
     def gone(*_: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(pages, "run", gone)
+    monkeypatch.setattr(pages, "_reading", gone)
     answer = client.get("/api/markets")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
     assert answer.json()["detail"] == "The database does not answer. Try again in a moment."
