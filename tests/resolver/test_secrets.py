@@ -24,7 +24,8 @@ from django.views.debug import ExceptionReporter
 from prometheus_client import CollectorRegistry, generate_latest
 
 from aurum import environment
-from aurum.logs import JsonFormatter
+from aurum.logs import JsonFormatter, TerminalFormatter
+from aurum.redaction import Redactor
 from aurum.secret import Secret, SecretUrl
 from indexer.chain import MalformedAnswer
 from indexer.endpoints import Endpoint, RpcError
@@ -53,8 +54,9 @@ def logged() -> Iterator[Callable[[], str]]:
     """All that is logged at any level meanwhile, by both formatters."""
     stream, root = io.StringIO(), logging.getLogger()
     handlers = [logging.StreamHandler(stream), logging.StreamHandler(stream)]
-    handlers[0].setFormatter(JsonFormatter())
-    handlers[1].setFormatter(logging.Formatter("{asctime} {levelname} {name}: {message}", style="{"))
+    # Which know no secret to hide.
+    handlers[0].setFormatter(JsonFormatter(Redactor([])))
+    handlers[1].setFormatter(TerminalFormatter(Redactor([])))
     before = root.level
     root.setLevel(logging.DEBUG)
     for handler in handlers:
