@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -69,8 +70,8 @@ def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_each_command_for_trouble_works_as_it_stands(shell: dict[str, str]) -> None:
     outputs = []
     for block in blocks():
-        # The indexer's own word is half a minute good, and another process may be slow.
-        IndexerStatus.objects.update(heartbeat_at=timezone.now())
+        # The indexer's own word is half a minute good, and the commands of a block may take longer.
+        IndexerStatus.objects.update(heartbeat_at=timezone.now() + timedelta(minutes=5))
         ran = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block], cwd=ROOT, env=shell, capture_output=True, text=True, timeout=120
         )
