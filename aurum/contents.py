@@ -25,6 +25,7 @@ ROWS: LiteralString = """
         coalesce(sum(hashtextextended(t::text, 2)::numeric), 0)::text FROM {} t
 """
 # A sequence's number is of no transaction, and goes on while a backup is made: it is not compared.
+# An index has its columns' names: a restored table numbers its columns anew, where one was dropped before.
 # Conditions are left out: what PostgreSQL makes of one when it reads its own text again may be spelt another way.
 DEFINITIONS: LiteralString = f"""
     SELECT 'column ' || o.oid::regclass || '.' || a.attname,
@@ -33,8 +34,10 @@ DEFINITIONS: LiteralString = f"""
     FROM pg_attribute a JOIN pg_class o ON o.oid = a.attrelid JOIN pg_namespace n ON n.oid = o.relnamespace
     LEFT JOIN pg_attrdef v ON v.adrelid = a.attrelid AND v.adnum = a.attnum
     WHERE a.attnum > 0 AND NOT a.attisdropped AND o.relkind IN ('r', 'm', 'v') AND {OURS}
-    UNION ALL SELECT 'index ' || o.oid::regclass, concat_ws(' ', i.indkey, i.indisunique, i.indisvalid,
-        i.indpred IS NOT NULL)
+    UNION ALL SELECT 'index ' || o.oid::regclass, concat_ws(' ', ARRAY(
+            SELECT coalesce(a.attname, '')::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+            LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place
+        ), i.indisunique, i.indisvalid, i.indpred IS NOT NULL)
     FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid JOIN pg_namespace n ON n.oid = o.relnamespace WHERE {OURS}
     UNION ALL SELECT 'constraint ' || o.conrelid::regclass || ' ' || o.conname, o.contype::text || ' ' || o.convalidated
     FROM pg_constraint o JOIN pg_namespace n ON n.oid = o.connamespace WHERE {OURS}

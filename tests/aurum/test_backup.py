@@ -357,6 +357,7 @@ def test_the_commands_on_our_own_tables(tmp_path: Path, capsys: pytest.CaptureFi
     name = f"restored_{settings.DATABASES['default']['NAME']}"
     with made(name) as other, pytest.MonkeyPatch.context() as patch:
         patch.setattr("aurum.management.commands.restore.parameters", lambda: other.parameters)
+        patch.setattr(settings, "PROCESS_NAME", OUR_NAME)  # `made` is connected, too
         call_command("restore", str(path))
     assert capsys.readouterr().out == f"{count[1]} tables are restored; next: migrate_once, then the indexer\n"
 
