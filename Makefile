@@ -13,7 +13,7 @@ ifneq ($(words $(CURDIR)),1)
 $(error "$(CURDIR)" has a space in it, and the embedded PostgreSQL can't start there: move the folder)
 endif
 
-.PHONY: help install run stop reset test faults fuzz-api bench bench-api bench-ws lint format check check-deploy audit
+.PHONY: help install run stop reset test faults cluster fuzz-api bench bench-api bench-ws lint format check check-deploy audit
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ test: install ## run the tests; ARGS="-k prices -x" goes to pytest
 faults: install ## simulate failing nodes and crashes; SEEDS=1000 for more than CI does, SEED=47 for one again
 	@SEEDS=$(SEEDS) SEED=$(SEED) $(MAKE) --no-print-directory test \
 	ARGS="$(if $(SEED),tests/faults/test_simulation.py::test_simulation,tests/faults) $(ARGS)"
+
+cluster: SEEDS ?= 1
+cluster: install ## two web servers, a replica, Valkey and two indexers, each of which dies once; SEEDS=5 for more
+	@CLUSTER_SEEDS=$(SEEDS) $(MAKE) --no-print-directory test ARGS="tests/faults/test_cluster.py $(ARGS)"
 
 fuzz-api: CASES ?= 200
 fuzz-api: install ## ask the API what its document allows and forbids; CASES=1000 for an operation, SEED=7 for other ones

@@ -2,7 +2,7 @@
 
 Under load each of them is killed and started again, the replica falls behind, and becomes the primary in the end.
 Clients that ask another web process each time see no wrong answer, none older than what they have seen, and miss no
-message. `CLUSTER_SEEDS=5` runs more seeds than CI does, `CLUSTER_SEED=3` one of them again.
+message. `make cluster SEEDS=5` runs five seeds, `CLUSTER_SEED=3` one of them again.
 """
 
 import os
