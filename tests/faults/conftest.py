@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster import Server
 
-# It takes minutes, and was not seen to pass yet: `make cluster` runs it.
+# It takes many minutes: `make cluster` runs it.
 collect_ignore = [] if os.environ.get("CLUSTER_SEEDS") else ["test_cluster.py"]
 
 
