@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from web3 import Web3
 
+from aurum.log_context import begin_log_context
+from aurum.operations import Process
 from indexer.devchain.actions import Actions
 from indexer.devchain.deploy import Deployment, deploy
 from indexer.devchain.node import Anvil
@@ -26,6 +28,13 @@ def as_documented(request: pytest.FixtureRequest) -> Iterator[None]:
         contract.check_outbox()  # other processes have filled it
     said, contract.breaches[:] = contract.breaches[:], []
     assert not said, "\n".join(said[:3])
+
+
+@pytest.fixture(autouse=True)
+def as_a_new_process() -> None:
+    """What a process keeps for good when it begins its work: the fields of its log lines, and the hub it serves."""
+    begin_log_context("")
+    Process.hub = None
 
 
 @pytest.fixture

@@ -153,4 +153,6 @@ def test_words_are_found_by_index(asked: dict[str, str]) -> None:
     for index in ("markets_words", "market_metadata_words"):
         assert f"Bitmap Index Scan on {index}" in plan, plan
     assert "never executed" in plan, plan
-    assert all("never executed" in line for line in plan.splitlines() if "Seq Scan" in line), plan
+    # There are no corrections here, so that table is read whole.
+    scans = [line for line in plan.splitlines() if "Seq Scan" in line and "on market_corrections " not in line]
+    assert all("never executed" in line for line in scans), plan
