@@ -86,11 +86,12 @@ def build(
     kind: type[Wallet] = Wallet,
     lock: bool = True,
     stale: float = 10.0,
+    timeout: float = 10.0,
     **policy: Any,
 ) -> Wallet:
     """A wallet for this node, which may finalise questions."""
     urls = url.split(",")
-    chain = wrap_chain(NodeChain(Rpc(urls, timeout=0.5, pause=lambda seconds: None), confirmations=4))
+    chain = wrap_chain(NodeChain(Rpc(urls, timeout=timeout, pause=lambda seconds: None), confirmations=4))
     signer = wrap_signer(LocalSigner(Secret(key)))
     rules = Policy(
         **{
