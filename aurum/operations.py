@@ -8,6 +8,7 @@ here, once for the page and for the JSON that keeps it fresh; whoever shows them
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from time import perf_counter
 from typing import Any
 
@@ -25,13 +26,14 @@ from indexer.models import RepairRequest
 from indexer.status import read_status
 from markets.hub import Hub
 from markets.models import Checkpoint, IndexedBlock, MarketCorrection, OutboxMessage
-from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletSwitch
+from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletStatus, WalletSwitch
 
 MINUTES = 60  # that the charts go back
 MOST_EVENTS = 50_000  # that are read for them
 MOST_ROWS = 5  # repairs and actions that are shown
 # Seconds from which on it is no longer in order, and from which on it is bad.
 LAG = (60, 300)
+LOW_BALANCE = 5 * 10**15  # wei; WalletLow in ops/prometheus/alerts.yml
 TRADES = ("FPMMBuy", "FPMMSell")
 # What waits for the wallet, or for a person who looks after it.
 PENDING_ACTIONS = [
@@ -134,7 +136,7 @@ def read_sections() -> list[Section]:
     status = read_status()
     return [
         Section(title="Chain and indexer", facts=_indexer(status, now), tables=[_nodes(status), _repairs()]),
-        Section(title="Waiting for somebody", facts=_waiting(status), tables=[_actions()]),
+        Section(title="Waiting for somebody", facts=_waiting(status, now), tables=[_actions()]),
         Section(title="Database and sockets", facts=[*_database(now), _sockets()]),
     ]
 
@@ -276,7 +278,36 @@ def _repairs() -> Rows:
     return Rows(key="repairs", title="Open repairs", heads=heads, rows=rows, empty="Nothing is read again.")
 
 
-def _waiting(status: dict[str, Any]) -> list[Fact]:
+def _wallet(now: datetime) -> list[Fact]:
+    switch = WalletSwitch.objects.filter(stopped=True).first()
+    status = WalletStatus.objects.first()
+    silence = _seconds(now, status.heartbeat_at) if status else None
+    note = _ago("heard of", silence)
+    if switch is not None:
+        text, state, note = "stopped", "bad", shortened(switch.reason)
+    elif status is None or silence is None:
+        text, state, note = "has not run yet", "", "resolve_markets --watch"
+    elif silence >= LAG[0]:
+        text, state = "silent", _graded(silence, LAG)
+    elif status.hindrance:
+        text, state, note = "waits", "warn", shortened(status.hindrance)
+    else:
+        text, state = "runs", "good"
+    balance = status.balance if status else None
+    return [
+        Fact(key="wallet", title="Wallet", text=text, state=state, note=note, url=list_url("resolver_walletswitch")),
+        Fact(
+            key="balance",
+            title="Signer balance",
+            text="not known" if balance is None else f"{Decimal(balance).scaleb(-18):.4f} ETH",
+            state="warn" if balance is not None and balance < LOW_BALANCE else "",
+            note=status.signer if status else "",
+            url=list_url("resolver_walletstatus"),
+        ),
+    ]
+
+
+def _waiting(status: dict[str, Any], now: datetime) -> list[Fact]:
     counts = dict(
         WalletAction.objects.filter(state__in=[*PENDING_ACTIONS, ActionState.FAILED])
         .order_by()
@@ -284,20 +315,11 @@ def _waiting(status: dict[str, Any]) -> list[Fact]:
         .annotate(Count("pk"))
     )
     failed = counts.pop(ActionState.FAILED, 0)
-    switch = WalletSwitch.objects.first()
-    stopped = switch is not None and switch.stopped
     repairs = _count(RepairRequest.objects.filter(done_at=None, cancelled_at=None))
     corrections = _count(MarketCorrection.objects.filter(since=None, revoked_at=None))
     wishes = _count(ResolutionRequest.objects.filter(state=ResolutionRequest.State.PENDING))
     return [
-        Fact(
-            key="wallet",
-            title="Wallet",
-            text="stopped" if stopped else "may send",
-            state="bad" if stopped else "good",
-            note=shortened(switch.reason) if stopped and switch else "",
-            url=list_url("resolver_walletswitch"),
-        ),
+        *_wallet(now),
         Fact(
             key="pending",
             title="Pending transactions",
@@ -312,7 +334,6 @@ def _waiting(status: dict[str, Any]) -> list[Fact]:
             state="warn" if failed else "good",
             url=list_url("resolver_walletaction", state__exact=ActionState.FAILED),
         ),
-        Fact(key="balance", title="Signer balance", text="not known", note="metrics have it: wallet_balance_wei"),
         Fact(
             key="corrections",
             title="Corrections to approve",

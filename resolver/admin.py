@@ -19,7 +19,7 @@ from resolver import pages, requests
 from resolver.actions import calldata_of
 from resolver.configured import configured_simulator
 from resolver.forms import AskForm, ReasonForm
-from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletSwitch, WalletTransaction
+from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletStatus, WalletSwitch, WalletTransaction
 from resolver.requests import Refused
 from resolver.simulation import Simulation, Unsimulated
 
@@ -343,6 +343,20 @@ class WalletTransactionAdmin(ResolverAdmin):
     @admin.display(description="error")
     def whole_error(self, transaction: WalletTransaction) -> SafeString:
         return format_html("<pre>{}</pre>", visible(transaction.error))
+
+
+@admin.register(WalletStatus)
+class WalletStatusAdmin(ResolverAdmin):
+    list_display = ("heartbeat_at", "signer", "balance", "short_hindrance")
+    fields = ("heartbeat_at", "signer", "balance", "whole_hindrance")
+
+    @admin.display(description="hindrance")
+    def short_hindrance(self, status: WalletStatus) -> str:
+        return shortened(status.hindrance, 200)
+
+    @admin.display(description="hindrance")
+    def whole_hindrance(self, status: WalletStatus) -> SafeString:
+        return format_html("<pre>{}</pre>", visible(status.hindrance))
 
 
 @admin.register(WalletSwitch)

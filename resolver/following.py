@@ -10,17 +10,19 @@ from time import monotonic
 
 import psycopg
 from django.db import close_old_connections
+from django.utils import timezone
 
 from aurum.database import DATABASE_ERRORS, passes, renew_connections
 from markets.outbox import WAKE
-from resolver.models import IN_FLIGHT, ActionState, WalletAction
+from resolver.models import IN_FLIGHT, ActionState, WalletAction, WalletStatus
 from resolver.resolver import Pass, Resolver
-from resolver.wallet import NODE_ERRORS, Wallet
+from resolver.wallet import NODE_ERRORS, STANDING_BY, Wallet
 
 logger = logging.getLogger(__name__)
 
 LOOK_INTERVAL = 0.5  # seconds between two looks at what is in flight
 SLICE = 1.0  # seconds after which a wait looks whether it is to end
+BEAT = 5.0  # seconds: what the wallet says of itself is not written more often
 
 
 def settle(wallet: Wallet, *, chain_id: int, stop: threading.Event, patience: float) -> bool:
@@ -32,12 +34,22 @@ def settle(wallet: Wallet, *, chain_id: int, stop: threading.Event, patience: fl
     while not stop.is_set():
         changed = wallet.step()
         if not changed and not is_in_flight(chain_id):
+            tell(wallet)
             return True
         if monotonic() >= deadline:
+            tell(wallet)
             return False
         if not changed:
             stop.wait(LOOK_INTERVAL)
     return False
+
+
+def tell(wallet: Wallet) -> None:
+    """Writes down for other processes how the wallet is; the one that stands by leaves that to the other."""
+    if wallet.hindrance == STANDING_BY:
+        return
+    said = {"signer": wallet.address, "balance": wallet.counts.balance, "hindrance": wallet.hindrance}
+    WalletStatus.objects.update_or_create(pk=1, defaults={"heartbeat_at": timezone.now(), **said})
 
 
 def is_in_flight(chain_id: int) -> bool:
@@ -80,6 +92,7 @@ class Follower:
             self._forget_connection()
 
     _is_busy = False
+    _told_at = float("-inf")
 
     def _turn(self) -> None:
         """One pass, and the wallet's steps for as long as they change something."""
@@ -89,6 +102,9 @@ class Follower:
             while not self._stop.is_set() and self._wallet.step():
                 pass
             self._is_busy = is_in_flight(self._chain_id)
+            if monotonic() >= self._told_at + BEAT:
+                tell(self._wallet)
+                self._told_at = monotonic()
         except DATABASE_ERRORS as error:
             if not passes(error):
                 raise

@@ -178,3 +178,21 @@ class WalletSwitch(models.Model):
 
     def __str__(self) -> str:
         return "stopped" if self.stopped else "running"
+
+
+class WalletStatus(models.Model):
+    """What the process with the wallet last said of itself. One row."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    heartbeat_at = models.DateTimeField()
+    signer = AddressField(blank=True)
+    balance = Uint256Field(null=True, help_text="Wei, as a node last said.")
+    hindrance = models.TextField(blank=True, help_text="What keeps it from going on; nothing while all goes well.")
+
+    class Meta:
+        db_table = "wallet_status"
+        verbose_name_plural = "wallet status"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"heard of at {self.heartbeat_at:%Y-%m-%d %H:%M:%S}"

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 NODE_ERRORS = (RpcError, MalformedAnswer, InconsistentAnswer)
 ACTOR = "resolver"  # in the audit
+STANDING_BY = "another process has this signer; standing by"
 GAS_MARGIN = 125  # percent of the estimate: the state may be another one when it is mined
 CANDIDATES = 20  # queued actions that one step looks at
 # A process that is paused in a transaction must not hold its locks for ever.
@@ -80,13 +81,21 @@ class Wallet:
         self._lock = lock
         self._clock = clock
         self.counts = counts or WalletCounts()
-        self._said = ""  # what was logged last of what stands in the way
+        self.hindrance = ""  # what stood in the way in the last step
+        self._logged = ""  # the last one of them that was logged
+
+    @property
+    def address(self) -> str:
+        """The signer's; nothing without one."""
+        return self._signer.address if self._signer else ""
 
     def step(self) -> bool:
         """Goes one step on. True where something changed, so that another step may follow at once.
 
-        Raises nothing of nodes, signer or lock: what can't be told now is tried again later. Raises database errors.
+        Raises nothing of nodes, signer or lock: what can't be told now is tried again later, and `hindrance` says why.
+        Raises database errors.
         """
+        self.hindrance = ""
         with log_context(requestId=f"wallet-{new_request_id()}"):
             return self._try_step()
 
@@ -94,7 +103,7 @@ class Wallet:
         if self._signer is None:
             return self._hindered("there is no signer: set PRIVATE_KEY, PRIVATE_KEY_FILE or KMS_KEY_ID")
         if self._lock is not None and not self._lock.hold():
-            return self._hindered("another process has this signer; standing by")
+            return self._hindered(STANDING_BY)
         try:
             changed = self._step(self._signer)
         except (*NODE_ERRORS, SigningFailed, LockLost, Waiting) as error:
@@ -103,7 +112,7 @@ class Wallet:
             logger.info("nothing done: %s", error)
             return False
         if changed:
-            self._said = ""
+            self._logged = ""
         return changed
 
     def _step(self, signer: Signer) -> bool:
@@ -171,9 +180,8 @@ class Wallet:
             state = ActionState.UNNEEDED if verdict.final else ActionState.QUEUED
             return state, f"somebody else did it: {verdict.reason}"
         try:
-            signer = self._signer.address if self._signer else ""
             at = hex(receipt.block_number)
-            self._chain.call(sender=signer, to=action.contract, data=action.calldata, block=at)
+            self._chain.call(sender=self.address, to=action.contract, data=action.calldata, block=at)
             reason = "it would succeed in the block's end state"
         except Reverted as error:
             reason = str(error)
@@ -566,10 +574,10 @@ class Wallet:
     # --- telling ------------------------------------------------------------------------------------------------------
 
     def _hindered(self, why: str) -> bool:
-        """Logs what stands in the way, once; False for `step`."""
-        if why != self._said:
+        """Keeps what stands in the way, and logs it once; False for `step`."""
+        if why != self._logged:
             logger.warning("the wallet waits: %s", why)
-        self._said = why
+        self.hindrance = self._logged = why
         return False
 
     def _measure(self, signer: Signer) -> None:

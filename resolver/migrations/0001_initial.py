@@ -34,6 +34,27 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="WalletStatus",
+            fields=[
+                ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("heartbeat_at", models.DateTimeField()),
+                ("signer", markets.fields.AddressField(blank=True)),
+                (
+                    "balance",
+                    markets.fields.Uint256Field(null=True, help_text="Wei, as a node last said."),
+                ),
+                (
+                    "hindrance",
+                    models.TextField(blank=True, help_text="What keeps it from going on; nothing while all goes well."),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "wallet status",
+                "db_table": "wallet_status",
+                "default_permissions": ("view",),
+            },
+        ),
+        migrations.CreateModel(
             name="ResolutionRequest",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -37,7 +37,7 @@ from markets.models import (
 from operators import audit
 from operators.models import AuditEntry
 from oracle.models import Question, QuestionAnomaly
-from resolver.models import ResolutionRequest, WalletAction, WalletSwitch, WalletTransaction
+from resolver.models import ResolutionRequest, WalletAction, WalletStatus, WalletSwitch, WalletTransaction
 from tests import factories
 from tests.factories import HOSTILE, MAX_UINT256, UNIT
 from tests.resolver.staff import make_action, make_request, make_transaction
@@ -72,6 +72,7 @@ READ_ONLY = (
     ResolutionRequest,
     WalletAction,
     WalletTransaction,
+    WalletStatus,
     WalletSwitch,
 )
 REGISTERED = (*READ_ONLY, MarketMetadata)
@@ -150,6 +151,9 @@ def rows() -> dict[type, Any]:
         ResolutionRequest: make_request(user, question_id=question.question_id, reason=HOSTILE),
         WalletAction: action,
         WalletTransaction: make_transaction(action, error=HOSTILE),
+        WalletStatus: WalletStatus.objects.create(
+            heartbeat_at=factories.START, signer=factories.address("signer"), balance=MAX_UINT256, hindrance=HOSTILE
+        ),
         WalletSwitch: WalletSwitch.objects.create(stopped=True, reason=HOSTILE),
         Market: market,
         MetadataEdit: MetadataEdit.objects.create(

@@ -13,7 +13,7 @@ from django.utils import timezone
 from aurum import operations
 from indexer.models import RepairRequest
 from markets.models import IndexedBlock
-from resolver.models import Kind, WalletAction, WalletSwitch
+from resolver.models import Kind, WalletAction, WalletStatus, WalletSwitch
 from tests import factories
 from tests.factories import HOSTILE
 
@@ -94,6 +94,37 @@ def test_the_figures(viewer: Client) -> None:
     page = viewer.get(HOME).text
     for text, _ in facts.values():
         assert f"<dd>{text}</dd>" in page or text.endswith((" s ago", "MiB")) or " of " in text, text
+
+
+@pytest.mark.parametrize(
+    ("columns", "wallet", "balance"),
+    [
+        ({}, ("runs", "good", "heard of 10 s ago"), ("0.1234 ETH", "")),
+        ({"hindrance": "no node answers"}, ("waits", "warn", "no node answers"), ("0.1234 ETH", "")),
+        ({"balance": 4 * 10**15}, ("runs", "good", "heard of 10 s ago"), ("0.0040 ETH", "warn")),
+        ({"balance": None}, ("runs", "good", "heard of 10 s ago"), ("not known", "")),
+        ({"ago": 90}, ("silent", "warn", "heard of 90 s ago"), ("0.1234 ETH", "")),
+        ({"ago": 900}, ("silent", "bad", "heard of 15 min ago"), ("0.1234 ETH", "")),
+    ],
+)
+def test_the_wallet(
+    columns: dict[str, Any], wallet: tuple[str, str, str], balance: tuple[str, str], viewer: Client
+) -> None:
+    heartbeat_at = timezone.now() - timedelta(seconds=columns.pop("ago", 10))
+    signer = factories.address("signer")
+    defaults = {"balance": 1234 * 10**14, "signer": signer}
+    WalletStatus.objects.create(heartbeat_at=heartbeat_at, **defaults | columns)
+    facts = viewer.get(SOURCE).json()["facts"]
+    assert tuple(facts["wallet"][name] for name in ("text", "state", "note")) == wallet
+    assert tuple(facts["balance"][name] for name in ("text", "state", "note")) == (*balance, signer)
+
+
+def test_a_wallet_that_has_not_run(viewer: Client) -> None:
+    facts = viewer.get(SOURCE).json()["facts"]
+    assert [(facts[key]["text"], facts[key]["state"]) for key in ("wallet", "balance")] == [
+        ("has not run yet", ""),
+        ("not known", ""),
+    ]
 
 
 def test_nothing_is_indexed_yet(viewer: Client) -> None:

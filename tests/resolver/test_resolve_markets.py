@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from web3 import Web3
 
+from aurum.secret import Secret
 from indexer.devchain.actions import Actions
-from resolver.models import WalletAction
+from resolver.models import WalletAction, WalletStatus
+from resolver.signer import LocalSigner
 from tests.nursery import wait_until
 from tests.processes import manage, output_of, running
 from tests.resolver.scenes import HOUR, ONE, Scene, states, wallet_key
@@ -43,6 +46,10 @@ def test_watching_beside_an_indexer(scene: Scene) -> None:
     assert scene.sent() == 2
     assert run(scene, PRIVATE_KEY=key) == (0, "0 queued\n")
     assert scene.sent() == 2
+    # What the admin's home shows of it.
+    status, signer = WalletStatus.objects.get(), LocalSigner(Secret(key)).address
+    assert (status.signer, status.hindrance) == (signer, "")
+    assert status.balance == scene.actions.w3.eth.get_balance(Web3.to_checksum_address(signer))
 
 
 def test_what_is_missing_is_one_line(scene: Scene) -> None:
