@@ -6,13 +6,20 @@ from typing import Any
 from drf_spectacular.drainage import get_override
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_serializer, inline_serializer
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema_serializer,
+    inline_serializer,
+)
 from rest_framework import serializers
 
 from aurum.api_description import BY_STATUS, EVERYWHERE
 from aurum.bodies import StrictSerializer
 from aurum.parameters import NO_NUL
 from aurum.problems import CONTENT_TYPE, problem
+from aurum.sources import MIN_BLOCK
 
 # What may go wrong, in general; an endpoint's own words come before them.
 WHY: dict[int, str] = {
@@ -38,6 +45,14 @@ TAGS = {
     "metadata": "accounts",
     "indexer": "status",
 }
+
+
+SEEN = OpenApiParameter(
+    MIN_BLOCK,
+    {"type": "string", "pattern": "^[0-9]{0,18}$"},
+    OpenApiParameter.HEADER,
+    description="The last block that you have seen: no answer is older than that. Empty says nothing.",
+)
 
 
 class ProblemSerializer(serializers.Serializer):
@@ -99,7 +114,8 @@ class ApiSchema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         parameters = getattr(self.view, "parameters", None) if self.method == "GET" else None
-        return [parameter.documented() for parameter in (parameters or {}).values()]
+        documented = [parameter.documented() for parameter in (parameters or {}).values()]
+        return [*documented, SEEN] if self.method == "GET" and self._has_etag() else documented
 
     def get_response_serializers(self) -> Any:
         if hasattr(self.view, "listing"):

@@ -111,6 +111,10 @@ class ReadView(APIView):
                 raise
             return response
 
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        _seen_block(request)  # the primary has seen as much as anybody; what is no block is refused all the same
+
     def get(self, request: Any, **path: str) -> HttpResponse:
         position, body = self.answer(request, self.path_values(**path))
         return stamp(request, HttpResponse(body, content_type="application/json"), position)
@@ -183,6 +187,8 @@ class ChainReadMixin:
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        if self.versioned:
+            _seen_block(request)  # as ReadView does
         self.asked = read_parameters(request.query_params, self.parameters)
 
     def get_serializer_context(self) -> dict[str, Any]:

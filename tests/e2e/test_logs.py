@@ -47,7 +47,7 @@ def test_each_line_says_whose_it_is() -> None:
     wait_until_it_answers(process, port)
     statuses = [get(port, "/api/markets", f"http-{number}") for number in range(3)]  # the later ones may be kept
     raw(port, b"GET /api/markets/" + MARKET.encode() + b"?token=canary HTTP/1.1\r\nX-Request-ID: http-3")
-    raw(port, b'GET /%0a{"level":"error"}%1b[31m HTTP/1.1\r\nX-Request-ID: http-4\x1b[31m')
+    raw(port, b'GET /%0a{"level":"error"}%1b[31m HTTP/1.1\r\nX-Request-ID: http-4<')
     offered, error = talk(port, {"X-Request-ID": "socket-1"})
     given, other = talk(port, {"X-Request-ID": "no id <"})
     process.send_signal(signal.SIGTERM)
@@ -65,7 +65,7 @@ def test_each_line_says_whose_it_is() -> None:
     [first] = of["http-0"]
     assert (first["message"], first["logger"]) == ("GET /api/markets 200", "aurum.traffic")
     assert {line["marketId"] for line in of["http-3"]} == {MARKET}
-    assert of["http-3"][-1]["message"] == f"GET /api/markets/{MARKET} 404"
+    assert of["http-3"][-1]["message"] == f"GET /api/markets/{MARKET} 400"
     for connection in ("socket-1", given):
         assert any("WebSocket /ws" in line["message"] and "accepted" in line["message"] for line in of[connection])
     [forged] = [line for line in lines if line["logger"] == "aurum.traffic" and "\x1b" in line["message"]]
