@@ -77,7 +77,7 @@ market_prices = Rows(
     parent=MARKET_ID,
 )
 OF_SEVERAL = "m.market_id = ANY(%(markets)s)"
-markets_by_id = Rows(serializer=serializers.MarketSerializer, source=MARKETS, where=OF_SEVERAL)
+markets_by_id = Rows(serializer=serializers.MarketDetailSerializer, source=MARKETS, where=OF_SEVERAL)
 several_markets = Rows(serializer=serializers.MarketSerializer, source="markets m", where=OF_SEVERAL)
 several_prices = Rows(serializer=serializers.MarketPricesSerializer, source=market_prices.source, where=OF_SEVERAL)
 holders = Listing(

@@ -256,7 +256,7 @@ class Snapshot:
 
 
 # As REST says it: these schemas are the OpenAPI document's.
-A_MARKET = Snapshot(schema={"$ref": "#/components/schemas/Market"}, example=examples.MARKET)
+A_MARKET = Snapshot(schema={"$ref": "#/components/schemas/MarketAsOf"}, example=examples.MARKET | {"corrections": []})
 PRICES_NOW = Snapshot(schema={"$ref": "#/components/schemas/MarketPrices"}, example=examples.PRICES)
 POSITIONS = Snapshot(
     schema=described(

@@ -468,7 +468,9 @@ def test_the_guides_env_file_works_with_its_addresses_filled_in(tmp_path: Path) 
     names = ("ENVIRONMENT", "HOST", "PORT", "DATABASES['default']['PASSWORD']", "RPC_URLS")
     shown = ", ".join(f"settings.{name}" for name in names)
     result = start({"AURUM_ENV_FILES": str(tmp_path / ".env")}, shown)
-    assert result.stdout == "development 0.0.0.0 3001 password ['https://sepolia.base.org']\n"
+    assert (
+        result.stdout == "development 0.0.0.0 3001 password ['https://sepolia.base.org/…']\n"
+    )  # what follows may be a key
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:

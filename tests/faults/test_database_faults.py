@@ -101,7 +101,7 @@ def test_what_passes_is_tried_again(chain: tuple[Web3, Deployment], buy: Callabl
                 buy()
                 wait_until_indexed(w3)
         indexer.stop()
-        assert indexer.output.count("Error: as if\n") == len(PASSING)
+        assert indexer.output.count(r"Error: as if\n") == len(PASSING)
         assert_as_undisturbed(w3, deployment, nursery)
 
 
