@@ -18,8 +18,8 @@ from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
 logger = logging.getLogger(__name__)
-_silent = logging.getLogger(f"{__name__}.websocket")  # the library's lines hold the URL's path
-_silent.setLevel(logging.CRITICAL + 1)
+# The library's lines hold the URL's path. One that has no parent, and that no configuration reaches.
+_silent = logging.Logger(f"{__name__}.websocket", logging.CRITICAL + 1)
 
 OPEN_TIMEOUT = 10.0  # seconds
 FIRST_PAUSE = 0.5  # seconds between two connections; doubles with each that ends too soon

@@ -129,6 +129,7 @@ def test_a_node_without_subscriptions_costs_nothing_but_tries(server: FakeHeads)
 
 def test_nothing_tells_the_url(server: FakeHeads, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="indexer.heads.websocket")
     url = server.url.replace("ws://", "ws://canary-user:canary-password@") + "/canary-path?key=canary-key"
     with HeadSubscription([url, "ws://127.0.0.1:9/canary-path"], silence=0.1) as heads:
         until(lambda: server.connections >= 2)
