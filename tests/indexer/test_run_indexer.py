@@ -155,9 +155,7 @@ def test_an_event_that_cannot_be_decoded_or_applied_is_kept_and_stops_nothing(
     assert kept[2].event_data["amount"] == str(2**256 - 1)
 
 
-def test_an_event_that_contradicts_the_others_is_an_anomaly(
-    chain: tuple[Web3, Deployment], actions: Actions
-) -> None:
+def test_an_event_that_contradicts_the_others_is_an_anomaly(chain: tuple[Web3, Deployment], actions: Actions) -> None:
     registered = [Web3.keccak(text="QuestionRegistered(bytes32,uint256,bool)"), b"\x07" * 32]
     revealed = [Web3.keccak(text="VoteRevealed(bytes32,address,uint256[],uint256)"), b"\x07" * 32, bytes(32)]
     actions.emit_log(registered, encode(["uint256", "bool"], [2, True]))

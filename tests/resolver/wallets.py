@@ -149,6 +149,9 @@ class World:
     ) -> None:
         self.actions.request("evm_setAutomine", True)
         self.actions.request("evm_revert", self.snapshot)
+        # anvil does not take its next base fee back with the blocks.
+        head = self.actions.request("eth_getBlockByNumber", "latest", False)
+        self.actions.request("anvil_setNextBlockBaseFeePerGas", head["baseFeePerGas"])
 
     def queue(self, market: Market) -> WalletAction:
         question = market.question_id.hex()
