@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 NODE_ERRORS = (RpcError, MalformedAnswer, InconsistentAnswer)
 ACTOR = "resolver"  # in the audit
+NO_SIGNER = "there is no signer: set PRIVATE_KEY, PRIVATE_KEY_FILE or KMS_KEY_ID (docs/resolver.md)"
 STANDING_BY = "another process has this signer; standing by"
 GAS_MARGIN = 125  # percent of the estimate: the state may be another one when it is mined
 CANDIDATES = 20  # queued actions that one step looks at
@@ -101,7 +102,7 @@ class Wallet:
 
     def _try_step(self) -> bool:
         if self._signer is None:
-            return self._hindered("there is no signer: set PRIVATE_KEY, PRIVATE_KEY_FILE or KMS_KEY_ID")
+            return self._hindered(NO_SIGNER)
         if self._lock is not None and not self._lock.hold():
             return self._hindered(STANDING_BY)
         try:

@@ -17,7 +17,6 @@ from resolver.signer_lock import SignerLock
 from resolver.simulation import NOBODY
 from resolver.wallet import Wallet
 
-NO_SIGNER = "there is no signer: set PRIVATE_KEY, PRIVATE_KEY_FILE or KMS_KEY_ID (docs/resolver.md)"
 CONTRACT_SETTINGS = {
     "oracle": "AURUM_ORACLE_ADDRESS",
     "factory": "MARKET_FACTORY_ADDRESS",
@@ -55,10 +54,10 @@ def owner_of(signer: Signer | None) -> str:
 
 @contextmanager
 def configured_wallet(
-    signer: Signer, chain: NodeChain, still_needed: StillNeeded, contracts: Contracts, *, counts: WalletCounts
+    signer: Signer | None, chain: NodeChain, still_needed: StillNeeded, contracts: Contracts, *, counts: WalletCounts
 ) -> Iterator[Wallet]:
     """The wallet; behind the body other processes may have its signer."""
-    lock = SignerLock(connect, chain_id=settings.CHAIN_ID, address=signer.address)
+    lock = SignerLock(connect, chain_id=settings.CHAIN_ID, address=signer.address) if signer else None
     policy = Policy(
         chain_id=settings.CHAIN_ID,
         allowed=contracts.allowed(),
@@ -68,7 +67,8 @@ def configured_wallet(
     try:
         yield Wallet(signer, chain, still_needed, policy=policy, lock=lock, counts=counts)
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 def _kms_client() -> object:

@@ -52,6 +52,24 @@ def test_watching_beside_an_indexer(scene: Scene) -> None:
     assert status.balance == scene.actions.w3.eth.get_balance(Web3.to_checksum_address(signer))
 
 
+def test_without_a_signer_what_is_due_is_queued_for_the_next_one(scene: Scene) -> None:
+    deployment, signer = scene.actions.deployment, wallet_key()
+    market = scene.actions.create_market()
+    scene.actions.propose(market, [0, ONE], sender=scene.actions.accounts[3])
+    scene.actions.advance(2 * HOUR)
+    scene.sync()
+    with running("resolve_markets", "--watch", deployment=deployment, LOG_LEVEL="warn") as process:
+        wait_until(lambda: states() == [("finalize", "queued")], "queued", seconds=60)
+        wait_until(WalletStatus.objects.exists, "told", seconds=60)
+    assert process.returncode == 0
+    status = WalletStatus.objects.get()
+    assert (status.signer, status.balance, status.hindrance.partition(":")[0]) == ("", None, "there is no signer")
+    assert scene.sent() == 0
+    scene.sync()
+    assert run(scene, PRIVATE_KEY=signer)[0] == 0
+    assert scene.sent() == 1
+
+
 def test_what_is_missing_is_one_line(scene: Scene) -> None:
     said = "CommandError: there is no signer: set PRIVATE_KEY, PRIVATE_KEY_FILE or KMS_KEY_ID (docs/resolver.md)\n"
     assert run(scene) == (1, said)

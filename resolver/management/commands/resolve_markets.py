@@ -1,5 +1,6 @@
 """Finalises proposals and resolves markets with the backend wallet: one pass, or with `--watch` until SIGTERM.
 
+Without a signer, `--watch` only queues what is due, and says what is missing.
 Exits with 0, with 1 where it can't work at all, and with 2 where something is still in flight or waits for an operator.
 """
 
@@ -18,7 +19,6 @@ from markets.models import Checkpoint
 from resolver.contracts import described
 from resolver.following import Follower, failed, settle
 from resolver.management.configured import (
-    NO_SIGNER,
     configured_contracts,
     configured_signer,
     configured_wallet,
@@ -29,7 +29,7 @@ from resolver.models import WalletAction
 from resolver.node import NodeChain, Reverted
 from resolver.resolver import Pass, Resolver, WrongDeployment
 from resolver.truth import Truth
-from resolver.wallet import NODE_ERRORS, Wallet
+from resolver.wallet import NO_SIGNER, NODE_ERRORS, Wallet
 
 UNSETTLED = 2  # exit code
 PATIENCE = 300.0  # seconds
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError("--dry-run and --watch exclude each other")
         stop = threading.Event()
         contracts, signer = configured_contracts(), configured_signer()
-        if signer is None and not dry_run:
+        if signer is None and not dry_run and not watch:
             raise CommandError(NO_SIGNER)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         resolver = Resolver(truth, contracts, chain_id=settings.CHAIN_ID)
         counts = WalletCounts()
         try:
-            if dry_run or signer is None:
+            if dry_run:
                 _check(chain)
                 self._show(resolver, chain, owner_of(signer))
                 return
