@@ -58,7 +58,10 @@ def main() -> None:
                 run(image, ("python", "manage.py", "db_status"), given[name])
             say(started, "db_status, in the environment of each")
         run(image, processes["resolver"].command[:3], given["resolver"])
-        say(started, "resolver: one pass")
+        for key in (given["resolver"]["PRIVATE_KEY"], ""):
+            with running(image, processes["resolver"].command, given["resolver"] | {"PRIVATE_KEY": key}):
+                Event().wait(5)
+        say(started, "resolver: one pass, and watching, with a signer and without")
         assert image.files() == before, "something was written into the image"
         say(started, "nothing was written")
 
@@ -85,6 +88,7 @@ def filled(stack: ExitStack, folder: Path) -> dict[str, str]:
         "JWT_SECRET": os.urandom(32).hex(),
         "ALLOWED_HOSTS": HOST,
         "CORS_ORIGIN": "https://app.aurumlabs.io",
+        "PRIVATE_KEY": "0x" + os.urandom(32).hex(),
     }
 
 
