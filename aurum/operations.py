@@ -176,24 +176,28 @@ def _last_minute() -> datetime:
 
 
 def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
-    is_running = status["state"] == "running"
+    is_running, stop_reason = status["state"] == "running", status["stop_reason"]
     failed, depth = status["failed_events"], status["last_reorganisation_depth"]
     silence = _seconds(now, status["heartbeat_at"])
     indexer = list_url("indexer_indexerstatus")
+    # An error that is newer than the last sign of life: the process is there, and tries again.
+    is_trying = silence is not None and (_seconds(now, status["last_error_at"]) or silence) < silence
     return [
         Fact(
             key="state",
             title="Indexer",
-            text=status["state"],
+            text="running" if is_running else "stopped" if stop_reason or silence is None else "silent",
             state="good" if is_running else "bad",
-            note=shortened(status["stop_reason"] or "") or _ago("heard of", silence),
+            note=shortened(stop_reason or "")
+            or _ago("all was well", silence) + (", and it tries again" if is_trying and not is_running else ""),
             url=indexer,
         ),
         Fact(
             key="head",
             title="Chain head",
             text=_number(status["head_block"]),
-            note=f"safe {_number(status['safe_block'])}, final {_number(status['finalized_block'])}",
+            note=f"{_ago('mined', _seconds(now, status['head_at']))}, safe {_number(status['safe_block'])}, "
+            f"final {_number(status['finalized_block'])}".removeprefix(", "),
         ),
         Fact(
             key="indexed",
@@ -207,7 +211,7 @@ def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
             title="Lag",
             text=_unit(status["lag_blocks"], "block"),
             note=_duration(status["lag_seconds"]) + " of chain time" if status["lag_seconds"] is not None else "",
-            state=_graded(status["lag_seconds"], LAG),
+            state=_graded(status["lag_seconds"] if is_running else None, LAG),
         ),
         Fact(
             key="reorganisations",
@@ -236,6 +240,13 @@ def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
     ]
 
 
+def _health(node: dict[str, Any]) -> str:
+    if node.get("healthy"):
+        return "healthy"
+    until = node.get("quarantined_until")
+    return shortened(f"in quarantine until {until}") if until else "fails"
+
+
 def _nodes(status: dict[str, Any]) -> Rows:
     rows = [
         (
@@ -243,9 +254,7 @@ def _nodes(status: dict[str, Any]) -> Rows:
             None,
             [
                 shortened(str(node.get("host", ""))),
-                "healthy"
-                if node.get("healthy")
-                else shortened(f"in quarantine until {node.get('quarantined_until') or 'it works'}"),
+                _health(node),
                 "unknown" if node.get("latency_ms") is None else f"{node['latency_ms']:,} ms",
                 f"{node.get('failures', 0):,}",
                 f"{node.get('quarantines', 0):,}",

@@ -22,6 +22,7 @@ INDEXER: dict[str, Any] = {
     "stopReason": None,
     "chainId": 8453,
     "headBlock": 12345679,
+    "headAt": "2026-01-31T12:35:00Z",
     "indexedBlock": 12345678,
     "indexedBlockHash": "0x" + "b1" * 32,
     "indexedAt": "2026-01-31T12:34:58Z",
@@ -125,6 +126,7 @@ class IndexerStatusSerializer(serializers.Serializer):
     stop_reason = serializers.CharField(allow_null=True, help_text="Why it ended and must not go on by itself.")
     chain_id = serializers.IntegerField()
     head_block = serializers.IntegerField(allow_null=True)
+    head_at = serializers.DateTimeField(allow_null=True)
     indexed_block = serializers.IntegerField(allow_null=True)
     indexed_block_hash = serializers.CharField(allow_null=True)
     indexed_at = serializers.DateTimeField(allow_null=True)

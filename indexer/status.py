@@ -47,6 +47,7 @@ def read_status() -> dict[str, Any]:
         "stop_reason": (status.stop_reason if status else "") or None,
         "chain_id": checkpoint.chain_id if checkpoint else settings.CHAIN_ID,
         "head_block": head,
+        "head_at": head_at,
         "indexed_block": indexed,
         "indexed_block_hash": (checkpoint.block_hash if checkpoint else "") or None,
         "indexed_at": indexed_at,

@@ -47,6 +47,7 @@ def indexer_status(heartbeat: datetime) -> dict[str, Any]:
         "stopReason": None,
         "chainId": 84532,
         "headBlock": 1_006,
+        "headAt": "2026-01-02T00:00:12Z",
         "indexedBlock": 1_000,
         "indexedBlockHash": hex_id("block", 1_000),
         "indexedAt": "2026-01-02T00:00:00Z",
@@ -119,6 +120,7 @@ def test_before_anything_is_indexed(client: Client) -> None:
     unknown = {name for name, value in indexer.items() if value is None}
     assert unknown == {
         "headBlock",
+        "headAt",
         "indexedBlock",
         "indexedBlockHash",
         "indexedAt",

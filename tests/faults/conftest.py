@@ -1,6 +1,5 @@
 """Servers that tests of this folder start, and may kill."""
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Server
-
-# It takes many minutes: `make cluster` runs it.
-collect_ignore = [] if os.environ.get("CLUSTER_SEEDS") else ["test_cluster.py"]
 
 
 @pytest.fixture

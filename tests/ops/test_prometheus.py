@@ -45,7 +45,7 @@ def selectors(node: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def shown() -> dict[str, set[str]]:
-    """The samples that our processes show, with the names of their labels."""
+    """The samples that our processes show, with the names of their labels, and the buckets of histograms."""
     counters = Counters()
     counters.reached(head=10, indexed=9, lag_seconds=2)
     counters.stored(failed_events=0, open_repairs=0)
@@ -68,6 +68,7 @@ def shown() -> dict[str, set[str]]:
         samples.setdefault(family.name, set())
         for sample in family.samples:
             samples.setdefault(sample.name, set()).update(sample.labels)
+            samples[sample.name].update(f'le="{value}"' for name, value in sample.labels.items() if name == "le")
     return samples
 
 
@@ -77,6 +78,9 @@ def test_an_expression_names_metrics_that_are_shown(expression: str, shown: dict
     assert found
     for selector in found:
         assert selector.name in shown.keys() | OF_PROCESSES, selector.name
+        for matcher in selector.matchers.matchers:
+            is_bucket = matcher.name == "le"
+            assert (f'le="{matcher.value}"' if is_bucket else matcher.name) in shown[selector.name], selector
 
 
 def test_every_alert_says_what_happened_and_what_to_do() -> None:
