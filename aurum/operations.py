@@ -23,13 +23,14 @@ from django.views.decorators.http import require_safe
 
 from aurum.admin import MOST_COUNTED, list_url, row_url, shortened
 from indexer.models import RepairRequest
-from indexer.status import read_status
+from indexer.status import health_of, read_status, state_in_words
 from markets.hub import Hub
 from markets.models import Checkpoint, IndexedBlock, MarketCorrection, OutboxMessage
 from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletStatus, WalletSwitch
 
 MINUTES = 60  # that the charts go back
 MOST_EVENTS = 50_000  # that are read for them
+LONGEST_ERROR = 200  # characters
 MOST_ROWS = 5  # repairs and actions that are shown
 # Seconds from which on it is no longer in order, and from which on it is bad.
 LAG = (60, 300)
@@ -176,20 +177,18 @@ def _last_minute() -> datetime:
 
 
 def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
-    is_running, stop_reason = status["state"] == "running", status["stop_reason"]
+    is_running = status["state"] == "running"
+    lag = status["lag_seconds"] if is_running else None  # from a head that nobody sees any more
     failed, depth = status["failed_events"], status["last_reorganisation_depth"]
     silence = _seconds(now, status["heartbeat_at"])
     indexer = list_url("indexer_indexerstatus")
-    # An error that is newer than the last sign of life: the process is there, and tries again.
-    is_trying = silence is not None and (_seconds(now, status["last_error_at"]) or silence) < silence
     return [
         Fact(
             key="state",
             title="Indexer",
-            text="running" if is_running else "stopped" if stop_reason or silence is None else "silent",
+            text=state_in_words(status),
             state="good" if is_running else "bad",
-            note=shortened(stop_reason or "")
-            or _ago("all was well", silence) + (", and it tries again" if is_trying and not is_running else ""),
+            note=shortened(status["stop_reason"] or "") or _ago("all was well", silence),
             url=indexer,
         ),
         Fact(
@@ -209,9 +208,9 @@ def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
         Fact(
             key="lag",
             title="Lag",
-            text=_unit(status["lag_blocks"], "block"),
-            note=_duration(status["lag_seconds"]) + " of chain time" if status["lag_seconds"] is not None else "",
-            state=_graded(status["lag_seconds"] if is_running else None, LAG),
+            text=_unit(status["lag_blocks"], "block") if is_running else "unknown",
+            note=f"{_duration(lag)} of chain time" if lag is not None else "",
+            state=_graded(lag, LAG),
         ),
         Fact(
             key="reorganisations",
@@ -233,18 +232,11 @@ def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
         Fact(
             key="error",
             title="Last error",
-            text=shortened(status["last_error"] or "none"),
+            text=shortened(status["last_error"] or "none", LONGEST_ERROR),
             note=_ago("", _seconds(now, status["last_error_at"])),
             url=indexer,
         ),
     ]
-
-
-def _health(node: dict[str, Any]) -> str:
-    if node.get("healthy"):
-        return "healthy"
-    until = node.get("quarantined_until")
-    return shortened(f"in quarantine until {until}") if until else "fails"
 
 
 def _nodes(status: dict[str, Any]) -> Rows:
@@ -254,7 +246,7 @@ def _nodes(status: dict[str, Any]) -> Rows:
             None,
             [
                 shortened(str(node.get("host", ""))),
-                _health(node),
+                shortened(health_of(node)),
                 "unknown" if node.get("latency_ms") is None else f"{node['latency_ms']:,} ms",
                 f"{node.get('failures', 0):,}",
                 f"{node.get('quarantines', 0):,}",

@@ -78,9 +78,14 @@ class Heartbeat:
             last_reorganisation_depth=depth,
         )
 
-    def failed(self, error: Exception) -> None:
-        """What will be tried again. No heartbeat: an indexer that gets nowhere must look like one."""
+    def failed(self, error: Exception, *, tell: bool = True) -> None:
+        """What will be tried again. No heartbeat: an indexer that gets nowhere must look like one.
+
+        `tell`: now, else with the next heartbeat, where it is the database that failed.
+        """
         self._error, self._error_at = f"{type(error).__name__}: {error}"[:1000], timezone.now()
+        if not tell:
+            return
         with suppress(*AWAY):  # the next heartbeat says it
             IndexerStatus.objects.filter(id=1).update(**self._what_is_known())
 

@@ -368,8 +368,8 @@ class Runner:
                 raise error
             renew_connections()
         logger.warning("%s: %s; trying again", type(error).__name__, error)
-        if self.leadership.held and not of_database:
-            self._heartbeat.failed(error)
+        if self.leadership.held:
+            self._heartbeat.failed(error, tell=not of_database)
 
     @contextmanager
     def _last_words(self) -> Iterator[None]:

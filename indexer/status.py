@@ -34,6 +34,24 @@ def is_behind() -> bool:
     return head is not None and (indexed is None or head - indexed > MOST_LAG)
 
 
+def state_in_words(status: dict[str, Any]) -> str:
+    """Of `read_status`: what counts as stopped is silent where nobody said that it should; its errors are newer then
+    than its last sign that all was well, as long as it is there.
+    """
+    if status["state"] == "running" or status["stop_reason"] or status["heartbeat_at"] is None:
+        return str(status["state"])
+    error_at = status["last_error_at"]
+    return "silent, and tries again" if error_at and error_at > status["heartbeat_at"] else "silent"
+
+
+def health_of(endpoint: dict[str, Any]) -> str:
+    """How a node is, in words."""
+    if endpoint.get("healthy"):
+        return "healthy"
+    until = endpoint.get("quarantined_until")
+    return f"in quarantine until {until}" if until else "fails"
+
+
 def read_status() -> dict[str, Any]:
     """Head, indexed and finalized block, lag in blocks and seconds, events, failures, endpoints, work done."""
     checkpoint = Checkpoint.objects.first()
@@ -42,6 +60,8 @@ def read_status() -> dict[str, Any]:
     indexed_at = checkpoint.block_timestamp if checkpoint else None
     head = status.head_block if status else None
     head_at = status.head_timestamp if status else None
+    if head is not None and indexed is not None and head < indexed:  # it is told of once a second at most
+        head, head_at = indexed, indexed_at
     return {
         "state": indexer_state(),
         "stop_reason": (status.stop_reason if status else "") or None,

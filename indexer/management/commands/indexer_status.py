@@ -2,12 +2,25 @@
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from djangorestframework_camel_case.render import CamelCaseJSONRenderer
 
-from indexer.status import MOST_LAG, read_status
+from indexer.status import MOST_LAG, health_of, read_status, state_in_words
+
+
+def _lines(status: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values to read, a line for each node; what is counted since the start is for --json."""
+    for name, value in status.items():
+        if name == "state":
+            yield name, state_in_words(status)
+        elif name == "endpoints":
+            for node in value:
+                yield "node", f"{node['host']} {health_of(node)} {node['last_error']}".strip()
+        elif name != "since_start":
+            yield name, value
 
 
 class Command(BaseCommand):
@@ -22,8 +35,8 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(CamelCaseJSONRenderer().render(status).decode())
         else:
-            for name, value in status.items():
-                self.stdout.write(f"{name.replace('_', ' '):<20}{'-' if value in (None, []) else value}")
+            for name, value in _lines(status):
+                self.stdout.write(f"{name.replace('_', ' '):<20}{'-' if value is None else value}")
         # No lag is known before the first block is indexed.
         if status["state"] != "running" or status["lag_blocks"] is None or status["lag_blocks"] > max_lag:
             sys.exit(1)
