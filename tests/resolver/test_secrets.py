@@ -30,6 +30,7 @@ from aurum.secret import Secret, SecretUrl
 from indexer.chain import MalformedAnswer
 from indexer.endpoints import Endpoint, RpcError
 from indexer.rpc import Rpc
+from resolver.following import tell
 from resolver.metrics import WalletCollector
 from resolver.models import WalletAction, WalletTransaction
 from resolver.node import NodeChain
@@ -213,7 +214,15 @@ def test_rows_pages_and_metrics(client: Client, django_user_model: Any, logged: 
     registry.register(WalletCollector(wallet.counts))
     user = django_user_model.objects.create_superuser("root", password="a long password")
     client.force_login(user)
-    pages = [client.get(path).content.decode() for path in ("/admin/", "/api/indexer/status", "/health")]
+    tell(wallet)
+    of_wallet = [
+        *("walletaction/", f"walletaction/{action.pk}/change/", "wallettransaction/"),
+        *(f"wallettransaction/{kept.pk}/change/", "walletswitch/", "walletstatus/", "walletstatus/1/change/"),
+    ]
+    paths = ["/admin/", "/admin/operations.json", "/api/indexer/status", "/health"]
+    answers = [client.get(path) for path in paths + [f"/admin/resolver/{page}" for page in of_wallet]]
+    assert {answer.status_code for answer in answers} == {200}
+    pages = [answer.content.decode() for answer in answers]
     rows = [kept.error, action.error, repr(vars(kept)), repr(vars(action)), repr(vars(wallet))]
     assert_silent("\n".join([*rows, *pages, generate_latest(registry).decode(), logged()]))
 
