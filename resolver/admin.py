@@ -19,7 +19,7 @@ from resolver import pages, requests
 from resolver.actions import calldata_of
 from resolver.configured import configured_simulator
 from resolver.forms import AskForm, ReasonForm
-from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletStatus, WalletSwitch, WalletTransaction
+from resolver.models import ResolutionRequest, WalletAction, WalletStatus, WalletSwitch, WalletTransaction
 from resolver.requests import Refused
 from resolver.simulation import Simulation, Unsimulated
 
@@ -272,9 +272,14 @@ class WalletActionAdmin(ResolverAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        form = {"reason_form": ReasonForm(), "may_step": request.user.has_perm(requests.RETRY)}
-        states = {"FAILED": ActionState.FAILED, "QUEUED": ActionState.QUEUED}
-        return super().changeform_view(request, object_id, form_url, form | states | (extra_context or {}))
+        action = WalletAction.objects.filter(pk=object_id).first() if str(object_id).isdecimal() else None
+        may_step = action is not None and request.user.has_perm(requests.RETRY)
+        steps = {
+            "reason_form": ReasonForm(),
+            "can_retry": may_step and action and requests.can_retry(action),
+            "can_cancel": may_step and action and requests.can_cancel(action),
+        }
+        return super().changeform_view(request, object_id, form_url, steps | (extra_context or {}))
 
     def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._step(request, pk, requests.retry_action, "It waits for its turn again.")

@@ -30,7 +30,7 @@ class ActionState(models.TextChoices):
     DONE = "done", "final"
     UNNEEDED = "unneeded", "somebody else did it, finally"
     FAILED = "failed", "the contract refused; it waits for an operator"
-    CANCELLED = "cancelled", "an operator took it back before it was signed"
+    CANCELLED = "cancelled", "an operator took it back"
 
 
 IN_FLIGHT = (ActionState.SIGNED, ActionState.SENT, ActionState.ORPHANED)
@@ -116,7 +116,12 @@ class WalletAction(models.Model):
         default_permissions = ("view",)
         permissions = [("retry_walletaction", "Can have a failed action tried again")]
         constraints = [
-            models.UniqueConstraint(fields=["chain_id", "subject", "kind", "round"], name="wallet_action_once"),
+            # What was cancelled may be asked for again.
+            models.UniqueConstraint(
+                fields=["chain_id", "subject", "kind", "round"],
+                condition=~Q(state="cancelled"),
+                name="wallet_action_once",
+            ),
             # A second one must not be signed before the first one is in a block.
             models.UniqueConstraint(
                 fields=["chain_id"], condition=Q(state__in=["signed", "sent"]), name="wallet_one_in_flight"

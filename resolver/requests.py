@@ -4,7 +4,7 @@ All of them take the HTTP request of whoever is signed in, and raise PermissionD
 Refused, which leaves everything as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -206,25 +206,39 @@ def _switch(request: HttpRequest, action: str, reason: str, *, stopped: bool) ->
     return switch
 
 
+def can_retry(action: WalletAction) -> bool:
+    """What the contract refused; also what was cancelled, unless two people had asked for it: they ask again."""
+    return action.state == ActionState.FAILED or (action.state == ActionState.CANCELLED and action.request_id is None)
+
+
+def can_cancel(action: WalletAction) -> bool:
+    """What is not signed, or given up: only then may the same be asked for anew."""
+    return action.state in (ActionState.QUEUED, ActionState.FAILED)
+
+
 def retry_action(request: HttpRequest, pk: int, reason: str) -> WalletAction:
-    """Puts an action that the contract refused into the queue again."""
-    _permitted(request, RETRY)
-    return _requeue(request, pk, "wallet.retry", reason, ActionState.FAILED, ActionState.QUEUED)
+    """Puts an action into the queue again."""
+    return _requeue(request, pk, "wallet.retry", reason, can_retry, ActionState.QUEUED)
 
 
 def cancel_action(request: HttpRequest, pk: int, reason: str) -> WalletAction:
-    """Takes an action back before it is signed."""
-    _permitted(request, RETRY)
-    return _requeue(request, pk, "wallet.cancel", reason, ActionState.QUEUED, ActionState.CANCELLED)
+    """Takes an action back."""
+    return _requeue(request, pk, "wallet.cancel", reason, can_cancel, ActionState.CANCELLED)
 
 
 def _requeue(
-    request: HttpRequest, pk: int, step: str, reason: str, source: ActionState, target: ActionState
+    request: HttpRequest,
+    pk: int,
+    step: str,
+    reason: str,
+    allowed: Callable[[WalletAction], bool],
+    target: ActionState,
 ) -> WalletAction:
+    _permitted(request, RETRY)
     with transaction.atomic():
         action = WalletAction.objects.select_for_update().get(pk=pk)
-        if action.state != source:
-            raise Refused(f"Only what is {source.label} can be so: this is {action.get_state_display()}.")
+        if not allowed(action):
+            raise Refused(f"This is {action.state}, and can't become {target}.")
         before = {"state": action.state, "attempts": action.attempts, "error": action.error}
         action.state = target
         action.attempts, action.due_at = 0, timezone.now()

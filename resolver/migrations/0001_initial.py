@@ -161,7 +161,7 @@ class Migration(migrations.Migration):
                             ("done", "final"),
                             ("unneeded", "somebody else did it, finally"),
                             ("failed", "the contract refused; it waits for an operator"),
-                            ("cancelled", "an operator took it back before it was signed"),
+                            ("cancelled", "an operator took it back"),
                         ],
                         default="queued",
                         max_length=20,
@@ -275,7 +275,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="walletaction",
             constraint=models.UniqueConstraint(
-                fields=("chain_id", "subject", "kind", "round"), name="wallet_action_once"
+                condition=models.Q(("state", "cancelled"), _negated=True),
+                fields=("chain_id", "subject", "kind", "round"),
+                name="wallet_action_once",
             ),
         ),
         migrations.AddConstraint(

@@ -224,9 +224,9 @@ def words(cell: str) -> list[str]:
 
 
 def page() -> str:
-    """The admin's home, its first two sections: `title: text (note)`, and the rows of its tables."""
+    """The admin's home: `title: text (note)`, and the rows of its tables."""
     lines = []
-    for section in operations.read_sections()[:2]:
+    for section in operations.read_sections():
         lines += [f"{fact.title}: {fact.text} ({fact.note})" for fact in section.facts]
         lines += [f"{table.title}: {' | '.join(cells)}" for table in section.tables for _, _, cells in table.rows]
     return "\n".join(lines)

@@ -333,8 +333,8 @@ def test_actions_are_tried_again_and_cancelled() -> None:
     failed.refresh_from_db()
     queued.refresh_from_db()
     assert (failed.state, queued.state) == ("queued", "cancelled")
-    told = client.post(url("walletaction_retry", queued.pk), {"reason": "again"}, follow=True).text
-    assert "Only what is failed" in told or "Only what is the contract refused" in told
+    told = client.post(url("walletaction_retry", failed.pk), {"reason": "again"}, follow=True).text
+    assert "This is queued, and can&#x27;t become queued." in told
     assert "a reason is required" in client.post(url("walletaction_retry", failed.pk), follow=True).text
     assert AuditEntry.objects.count() == 2
 

@@ -295,15 +295,24 @@ def test_failed_actions_are_tried_again_and_queued_ones_cancelled() -> None:
 
 
 @pytest.mark.parametrize("state", ActionState.values)
-def test_no_other_state_is_tried_again_or_cancelled(state: str) -> None:
-    bob, action = request_of(person("resolver")), make_action(state)
-    for step, only in ((requests.retry_action, "failed"), (requests.cancel_action, "queued")):
-        if state != only:
-            with pytest.raises(Refused, match="Only what is"):
+@pytest.mark.parametrize("asked_for", [True, False])
+def test_in_which_states_an_action_is_tried_again_or_cancelled(state: str, asked_for: bool) -> None:
+    wish = make_request(person("operator")) if asked_for else None
+    retried = {"failed"} if asked_for else {"failed", "cancelled"}
+    for step, states, target in (
+        (requests.retry_action, retried, "queued"),
+        (requests.cancel_action, {"queued", "failed"}, "cancelled"),
+    ):
+        WalletAction.objects.all().delete()
+        action, bob = make_action(state, request=wish), request_of(person("resolver"))
+        if state in states:
+            step(bob, action.pk, "now")
+        else:
+            with pytest.raises(Refused, match="can't become"):
                 step(bob, action.pk, "now")
-            action.refresh_from_db()
-            assert action.state == state
-    assert not AuditEntry.objects.exists()
+        action.refresh_from_db()
+        assert action.state == (target if state in states else state)
+    assert AuditEntry.objects.count() == (state in retried) + (state in {"queued", "failed"})
 
 
 # --- who

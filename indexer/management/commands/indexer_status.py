@@ -19,6 +19,8 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         elif name == "endpoints":
             for node in value:
                 yield "node", f"{node['host']} {health_of(node)} {node['last_error']}".strip()
+        elif name.startswith("lag_") and status["state"] != "running":
+            yield name, None  # from a head that nobody sees any more
         elif name != "since_start":
             yield name, value
 
