@@ -283,6 +283,6 @@ def test_any_one_may_die(seed: int, make_server: Callable[..., Server], tmp_path
     assert [moments for moments in unavailable if not MAY_BE_UNAVAILABLE & set(moments)] == []
     assert [moments for moments in refused if not MAY_REFUSE & set(moments)] == []
     assert set(statuses) <= {200, 304, 503}
-    # The replica was in use, and so were both web processes.
-    assert cluster.replica_reads > 100
+    # The replica was in use (most of the answers are kept ones), and so were both web processes.
+    assert cluster.replica_reads > 20
     assert all(follower.connections > 2 for follower in followers)
