@@ -3,8 +3,11 @@ FROM python:3.12-slim AS build
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 # Before the code: a change of the code leaves this layer cached.
-COPY requirements.txt /tmp/requirements.txt
+COPY requirements*.txt /tmp/
 RUN pip install --disable-pip-version-check --requirement /tmp/requirements.txt
+# docker build --build-arg EXTRAS="kms sentry otel"
+ARG EXTRAS=""
+RUN for extra in $EXTRAS; do pip install --disable-pip-version-check --requirement "/tmp/requirements-$extra.txt" || exit; done
 COPY . /app
 WORKDIR /app
 # The settings insist on these three; none of them stays in the image, and no database is touched.

@@ -205,7 +205,7 @@ def request_repair(request: HttpRequest) -> HttpResponse:
         "Read blocks again",
         intro=[
             "The indexer compares every log of these blocks with the chain, stores what differs, and builds the tables"
-            " anew. It goes on with new blocks meanwhile.",
+            " anew. New blocks come in between; while the tables are built, they wait.",
             about,
         ],
         errors=errors,

@@ -57,7 +57,7 @@ class Heartbeat:
             return
         self._counters.stored(
             failed_events=IndexedEvent.objects.filter(processed=False).count(),
-            open_repairs=RepairRequest.objects.filter(done_at=None).count(),
+            open_repairs=RepairRequest.objects.filter(done_at=None, cancelled_at=None).count(),
         )
         _write(
             heartbeat_at=timezone.now(),

@@ -101,6 +101,7 @@ class Wallet:
             return self._try_step()
 
     def _try_step(self) -> bool:
+        self._measure()  # also where there is no signer, or no node
         if self._signer is None:
             return self._hindered(NO_SIGNER)
         if self._lock is not None and not self._lock.hold():
@@ -122,7 +123,7 @@ class Wallet:
             return self._hindered(f"the node's chain is {chain_id}, not {self._policy.chain_id}")
         sight = self._chain.look()
         changed = self._observe(sight)
-        self._measure(signer)
+        self.counts.balance = self._chain.balance(signer.address)
         flying = self._in_flight()
         for place, sent in enumerate(flying):
             changed |= self._advance(signer, sent, lowest=place == 0)
@@ -581,7 +582,7 @@ class Wallet:
         self.hindrance = self._logged = why
         return False
 
-    def _measure(self, signer: Signer) -> None:
+    def _measure(self) -> None:
         """For the metrics."""
         waiting = WalletAction.objects.filter(
             chain_id=self._policy.chain_id, state__in=[ActionState.QUEUED, *IN_FLIGHT, ActionState.MINED]
@@ -589,4 +590,3 @@ class Wallet:
         oldest = waiting.order_by("created_at").values_list("created_at", flat=True).first()
         self.counts.pending = waiting.count()
         self.counts.oldest_seconds = (self._clock() - oldest).total_seconds() if oldest else 0.0
-        self.counts.balance = self._chain.balance(signer.address)

@@ -71,6 +71,9 @@ class Image:
             name, value = pair.split("=", 1)
             self.environment[name] = self._inside(value).replace("$PATH", self.environment["PATH"])
 
+    def _arg(self, rest: str) -> None:
+        self._env(rest)
+
     def _workdir(self, rest: str) -> None:
         self._directory = rest
 
@@ -84,7 +87,8 @@ class Image:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self._root / path, place)
         else:
-            shutil.copyfile(self._root / source, self._inside(target))
+            for path in self._root.glob(source):
+                shutil.copy(path, self._inside(target))
 
     def _run(self, rest: str) -> None:
         if not LEFT_OUT.match(rest):

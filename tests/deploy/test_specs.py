@@ -11,6 +11,7 @@ import pytest
 from django.core.management import get_commands
 
 from aurum.health import PROBES
+from resolver.configured import NEEDED
 from tests.deploy import specs
 from tests.deploy.specs import Process
 
@@ -97,6 +98,12 @@ def test_the_settings_load_with_what_the_process_is_given(process: Process) -> N
         text=True,
     )
     assert (loaded.stdout, loaded.stderr) == ("production aurum\n", "")
+
+
+@pytest.mark.parametrize("process", named([process for process in ALL if process.spec in COMPLETE]))
+def test_the_admin_can_preview_what_is_asked_of_the_wallet(process: Process) -> None:
+    if process.name == "web":
+        assert {name.replace("RPC_URLS", "RPC_URL") for name in NEEDED} <= set(process.variables)
 
 
 @pytest.mark.parametrize("process", named([process for process in ALL if process.spec in COMPLETE]))

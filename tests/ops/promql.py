@@ -93,8 +93,8 @@ def _aggregated(node: Any, vector: Vector) -> Vector:
 
 def _combined(sign: str, left: Any, right: Any) -> Vector:
     """Of one series and a number, or of series with the same labels."""
-    if sign == "and":
-        return {labels: value for labels, value in left.items() if labels in right}
+    if sign in ("and", "unless"):
+        return {labels: value for labels, value in left.items() if (labels in right) == (sign == "and")}
     others = dict.fromkeys(left, right) if isinstance(right, float) else right
     pairs = {labels: (value, others[labels]) for labels, value in left.items() if labels in others}
     if sign in COMPARISONS:

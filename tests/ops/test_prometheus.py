@@ -83,6 +83,19 @@ def test_an_expression_names_metrics_that_are_shown(expression: str, shown: dict
             assert (f'le="{matcher.value}"' if is_bucket else matcher.name) in shown[selector.name], selector
 
 
+def test_each_metric_has_its_row(shown: dict[str, set[str]]) -> None:
+    text = (OPS.parent / "docs/metrics.md").read_text()
+    families = {re.sub(r"_(bucket|count|sum|created|total)$", "", name) for name in shown}
+    others = ("django_", "process_", "python_")
+    assert [name for name in families if name not in text and not name.startswith(others)] == []
+
+
+def test_prometheus_asks_services_of_compose() -> None:
+    services = yaml.safe_load((OPS.parent / "compose.yaml").read_text())["services"]
+    jobs = yaml.safe_load((OPS / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    assert {name for job in jobs for config in job["dns_sd_configs"] for name in config["names"]} <= set(services)
+
+
 def test_every_alert_says_what_happened_and_what_to_do() -> None:
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
     for rule in RULES:
