@@ -1,16 +1,17 @@
 """The chain as it was read, for operators: events (the failed ones first of all), and how the indexer is."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, Max, Min, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from aurum.admin import (
@@ -96,15 +97,20 @@ class IndexedEventAdmin(ReadOnlyAdmin):
     @admin.action(description="Try again", permissions=["retry"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[IndexedEvent]) -> None:
         """Asks the indexer to read the failed events' blocks once more and to build the tables anew."""
-        failed = queryset.filter(processed=False)
-        span = failed.aggregate(first=Min("block_number"), last=Max("block_number"), count=Count("pk"))
-        if not span["count"]:
+        blocks = list(queryset.filter(processed=False).order_by("block_number").values_list("block_number", flat=True))
+        if not blocks:
             self.message_user(request, "None of these events failed.", messages.WARNING)
             return
-        repair = retry(request, span["first"], span["last"], span["count"])
-        self.log_change(request, repair, repair.reason)
-        link = row_link("indexer_repairrequest", repair.pk, str(repair))
-        self.message_user(request, format_html("The indexer will try again: {}.", link), messages.SUCCESS)
+        try:
+            repairs = retry(request, blocks)
+        except repair_requests.Refused as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return
+        for repair in repairs:
+            self.log_change(request, repair, repair.reason)
+        links = [(row_link("indexer_repairrequest", repair.pk, str(repair)),) for repair in repairs]
+        text = format_html("The indexer will try again: {}.", format_html_join(", ", "{}", links))
+        self.message_user(request, text, messages.SUCCESS)
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(retry_one)
@@ -138,19 +144,14 @@ class IndexedEventAdmin(ReadOnlyAdmin):
         return "0x" + bytes(event.data).hex()
 
 
-def retry(request: HttpRequest, first: int, last: int, count: int) -> RepairRequest:
-    """Queues the failed events' blocks, and says so in the audit."""
-    name = request.user.get_username()
+def retry(request: HttpRequest, blocks: Sequence[int]) -> list[RepairRequest]:
+    """Queues the blocks of failed events, one for each, and says so in the audit. Raises Refused."""
     with transaction.atomic():
-        repair = RepairRequest.objects.create(
-            from_block=first,
-            to_block=last,
-            reason=f"{name} tries {count} failed events again",
-            requested_by=name,
-            replay=True,
-        )
-        _audited(request, "event.retry", repair, after={"fromBlock": first, "toBlock": last, "events": count})
-    return repair
+        repairs = repair_requests.request_events(blocks, count=len(blocks), by=request.user.get_username())
+        for repair in repairs:
+            said = {"fromBlock": repair.from_block, "toBlock": repair.to_block, "events": len(blocks)}
+            _audited(request, "event.retry", repair, after=said)
+    return repairs
 
 
 def retry_one(request: HttpRequest, event_id: Any) -> HttpResponse:
@@ -159,7 +160,7 @@ def retry_one(request: HttpRequest, event_id: Any) -> HttpResponse:
     if not request.user.has_perm("indexer.change_indexedevent"):
         raise PermissionDenied
     if request.method == "POST" and not event.processed:
-        repair = retry(request, event.block_number, event.block_number, 1)
+        [repair] = retry(request, [event.block_number])
         messages.success(request, "The indexer will try again.")
         return redirect("admin:indexer_repairrequest_change", repair.pk)
     rows = [

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from web3 import Web3
 
@@ -13,7 +14,7 @@ from indexer.counters import BatchRecord, Counters
 from indexer.devchain.actions import Actions
 from indexer.devchain.deploy import Deployment
 from indexer.heartbeat import Heartbeat
-from indexer.models import IndexerStatus
+from indexer.models import IndexerStatus, RepairRequest
 from indexer.rpc import Rpc, RpcUnavailable
 from indexer.runner import GaveUp, WrongChain
 from indexer.status import indexer_state
@@ -107,6 +108,17 @@ def test_an_error_is_said_at_once_and_is_no_heartbeat() -> None:
     status = IndexerStatus.objects.get()
     assert (status.last_error, status.heartbeat_at) == ("RpcUnavailable: no RPC endpoint answers", before)
     assert status.last_error_at is not None
+
+
+@pytest.mark.django_db
+def test_repairs_that_wait_are_counted() -> None:
+    over = {"from_block": 1, "to_block": 1, "reason": "r"}
+    RepairRequest.objects.create(**over)
+    RepairRequest.objects.create(**over, done_at=timezone.now())
+    RepairRequest.objects.create(**over, cancelled_at=timezone.now())
+    counters = Counters()
+    Heartbeat(counters, health).beat(header(1))
+    assert counters.totals().open_repairs == 1
 
 
 @pytest.mark.django_db

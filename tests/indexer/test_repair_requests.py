@@ -16,7 +16,7 @@ from indexer.devchain.bots import play
 from indexer.devchain.deploy import Deployment
 from indexer.models import IndexedEvent, RepairRequest
 from indexer.repair import PROGRESS
-from indexer.repair_requests import MOST_BLOCKS, Refused, blocks_of, cancel, request_blocks
+from indexer.repair_requests import MOST_BLOCKS, Refused, blocks_of, cancel, request_blocks, request_events
 from markets.models import Checkpoint, Market, MarketCorrection, MarketPlacement, OutboxMessage, Position
 from tests import factories
 from tests.indexing import runner, sync
@@ -132,6 +132,27 @@ def test_an_absurd_range_is_refused(first: int, last: int, said: str) -> None:
     assert str(raised.value) == said
     assert not RepairRequest.objects.exists()
     assert request_blocks(1_001, 1_000 + MOST_BLOCKS, reason="r", by="olga").blocks == MOST_BLOCKS
+
+
+def test_a_market_is_read_again_over_its_whole_life() -> None:
+    factories.make_checkpoint(block_number=3_000_000)
+    assert (
+        request_blocks(1_001, 3_000_000, reason="r", by="olga", market_id=factories.hex_id("market")).blocks
+        == 2_999_000
+    )
+
+
+def test_failed_events_that_lie_far_apart_are_read_in_runs() -> None:
+    """And the tables are built once, behind the last."""
+    made = request_events([5, 5, 900, 1_900, 2_901, 10_000_000], count=6, by="olga")
+    assert [(request.from_block, request.to_block, request.replay) for request in made] == [
+        (5, 1_900, False),
+        (2_901, 2_901, False),
+        (10_000_000, 10_000_000, True),
+    ]
+    with pytest.raises(Refused, match="They lie in 51 places"):
+        request_events(range(0, 51 * 2_000, 2_000), count=51, by="olga")
+    assert RepairRequest.objects.count() == 3
 
 
 def test_nothing_is_asked_for_before_anything_is_indexed() -> None:
