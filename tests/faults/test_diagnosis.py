@@ -31,7 +31,7 @@ from tests.fakes import FakeChain, FakeLog, FakeNode, Transaction
 from tests.faults import world
 from tests.faults.world import World
 from tests.nursery import Nursery, wait_until
-from tests.ops.promql import Scrape, fires, read_scrape
+from tests.ops.promql import Scrape, fires, read_scrape, total
 from tests.processes import PROJECT
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -156,6 +156,12 @@ def _deployment(url: str) -> Deployment:
     return Deployment(rpc_url=url, chain_id=31337, start_block=1, **at)
 
 
+def _started_without_a_node(scene: Scene) -> None:
+    scene.indexer.kill()
+    scene.all_nodes("busy")
+    scene.indexer = scene.nursery.start()
+
+
 def _all_stand_still(scene: Scene) -> None:
     scene.goes_on = False
 
@@ -179,6 +185,7 @@ FAULTS: dict[str, Callable[[Scene], object]] = {
     "all answers are late or cut off": lambda scene: scene.all_nodes("cut"),
     "something else answers in their place": lambda scene: scene.all_nodes("html"),
     "no node can be reached": lambda scene: [node.stop() for node in scene.nodes],
+    "it was started while no node answers": _started_without_a_node,
     "one of several nodes is away": lambda scene: scene.nodes[0].stop(),
     "one node leaves logs out": lambda scene: scene.nodes[0].faults.update(empty_logs=1.0),
     "all nodes leave logs out": lambda scene: scene.all_nodes("omitted_log"),
@@ -235,22 +242,24 @@ def page() -> str:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_seen_as_documented(fault: str, tmp_path: Path) -> None:
-    health, home, log, alerts, _ = ROWS[fault]
+    health, home, log, metrics, alerts, _ = ROWS[fault]
     with ExitStack() as stack:
         scene = Scene(tmp_path, stack)
-        said = len(scene.indexer.output)
-        scrapes = deque([scene.scrape()], maxlen=WINDOW)
+        first, said = scene.indexer, len(scene.indexer.output)
+        before = scene.scrape()
+        scrapes = deque([before], maxlen=WINDOW)
         FAULTS[fault](scene)
 
         def missing() -> list[str]:
             scrapes.append(scene.scrape())
-            shown, told = page(), scene.indexer.output[said:]
+            shown, told = page(), scene.indexer.output[said if scene.indexer is first else 0 :]
             body = Client().get("/health").json()
             found = [name for name, expression in RULES.items() if fires(expression, scrapes[0], scrapes[-1])]
             return [
                 *(word for word in words(health) if word not in (body["status"], body["indexer"])),
                 *(word for word in words(home) if word not in shown),
                 *(word for word in words(log) if word not in told),
+                *(word for word in words(metrics) if total(word, scrapes[-1]) <= total(word, before)),
                 *(word for word in words(alerts) if word not in found),
                 *(["nothing"] if not words(alerts) and found else []),
             ]

@@ -46,6 +46,11 @@ def fires(expression: str, before: Scrape, now: Scrape) -> bool:
     return bool(_value(promql_parser.parse(expression), before, now))
 
 
+def total(selector: str, scrape: Scrape) -> float:
+    """Of all series that the selector names; 0 without any."""
+    return sum(_selected(promql_parser.parse(selector), scrape).values())
+
+
 def _value(node: Any, before: Scrape, now: Scrape) -> Any:
     """A Vector, or a number. Raises KeyError for what is not known here."""
     kind = type(node).__name__
