@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests import contract
 from tests.e2e.test_clients import CLIENTS, PATIENCE
 from tests.e2e.test_front import NOWHERE
 from tests.e2e.test_serve import get
-from tests.processes import index_once, running, serving
+from tests.processes import PROJECT, index_once, running, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,6 +36,14 @@ class Browser:
 
     def go_on(self) -> None:
         print(file=self.process.stdin, flush=True)
+
+
+def screenshots(name: str) -> Path:
+    """Where a scene's pictures are kept, to be looked at: `.data/screenshots`. Empty."""
+    folder = PROJECT / ".data/screenshots" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 @contextmanager

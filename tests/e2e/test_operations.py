@@ -1,6 +1,5 @@
 """What operators do all day, in real browsers, with a real chain and indexer, and texts that want to be run."""
 
-import os
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from indexer.models import IndexedEvent
 from markets.metadata import edit
 from markets.models import Market, MarketCorrection
 from operators.models import AuditEntry
-from tests.e2e.test_browser import browsing
+from tests.e2e.test_browser import browsing, screenshots
 from tests.factories import HOSTILE
 from tests.processes import index_once, running, serving
 from tests.resolver.staff import person
@@ -45,11 +44,11 @@ def test_an_operators_day(chain: tuple[Web3, Deployment], actions: Actions, sett
         user.set_password("a long enough password")
         user.save()
     execute("UPDATE markets SET reserves = '[1, 2]' WHERE market_id = %s", market.market_id)
-    shots = [folder] if (folder := os.environ.get("SCREENSHOTS")) else []
+    pictures = screenshots("operations")
     with (
         serving(chain[1], ADMIN_TOTP="true") as address,
         running("run_indexer", deployment=chain[1]),
-        browsing("operations", address, str(market.pk), *shots) as browser,
+        browsing("operations", address, str(market.pk), str(pictures)) as browser,
     ):
         first = browser.sees()
         failed = IndexedEvent.objects.filter(event_name="FPMMBuy").latest("block_number")
@@ -74,3 +73,5 @@ def test_an_operators_day(chain: tuple[Web3, Deployment], actions: Actions, sett
         *(("olga", "market.reconcile"), ("olga", "correction.request"), ("bob", "second_factor.set_up")),
         *(("bob", "correction.approve"), ("olga", "event.retry")),
     ]
+    names = sorted(path.name for path in pictures.glob("*.png"))
+    assert (len(names), names[1]) == (18, "02-home.png")

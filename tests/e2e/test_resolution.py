@@ -1,6 +1,5 @@
 """From a wish to an approved resolution, in a real browser, on a real chain, with a market whose texts are hostile."""
 
-import os
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from indexer.devchain.deploy import Deployment
 from markets.metadata import edit
 from oracle.models import Question
 from resolver.models import ResolutionRequest
-from tests.e2e.test_browser import browsing
+from tests.e2e.test_browser import browsing, screenshots
 from tests.factories import HOSTILE
 from tests.processes import index_once, serving
 from tests.resolver.staff import person
@@ -36,10 +35,10 @@ def test_an_operator_asks_and_a_resolver_approves(
         user.set_password("a long enough password")
         user.save()
     question = Question.objects.get()
-    shots = [folder] if (folder := os.environ.get("SCREENSHOTS")) else []
+    pictures = screenshots("resolution")
     with (
         serving(chain[1], WALLET_ADDRESS=wallet.lower()) as address,
-        browsing("resolution", address, str(question.pk), *shots) as browser,
+        browsing("resolution", address, str(question.pk), str(pictures)) as browser,
     ):
         seen = browser.sees()
     errors, asked, told = seen["texts"]
@@ -59,3 +58,4 @@ def test_an_operator_asks_and_a_resolver_approves(
         "bob",
     )
     assert wish.payouts == [ONE, 0]
+    assert list(pictures.glob("*.png"))
