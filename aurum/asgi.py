@@ -15,7 +15,6 @@ from django.urls import path, re_path  # noqa: E402
 
 import aurum.urls  # noqa: E402, F401 (the first request is not to wait for it)
 from accounts.channel import authenticate  # noqa: E402
-from aurum import operations  # noqa: E402
 from aurum.answer_cache import AnswerCache  # noqa: E402
 from aurum.channels import CHANNELS  # noqa: E402
 from aurum.connections import ConnectionLimit  # noqa: E402
@@ -33,7 +32,7 @@ from markets.pages import ETAG_NOW, SERVERS, sources  # noqa: E402
 from markets.wakeups import by_notify, by_redis  # noqa: E402
 
 wakers = [by_notify(connect_async), *([by_redis(settings.REDIS_URL)] if settings.REDIS_URL else [])]
-hub = operations.Process.hub = Hub(connect_async, FEED_POSITION, wakers)
+hub = Hub(connect_async, FEED_POSITION, wakers)
 answers = AnswerCache(connect_async, ETAG_NOW, sources.hear)
 direct_reads = DirectReads(lambda server: open_read_pool(SERVERS[server]), sources)
 tally = Tally()

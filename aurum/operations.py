@@ -24,7 +24,7 @@ from django.views.decorators.http import require_safe
 from aurum.admin import MOST_COUNTED, list_url, row_url, shortened
 from indexer.models import RepairRequest
 from indexer.status import health_of, read_status, state_in_words
-from markets.hub import Hub
+from markets.hub import SOCKETS_OF_ALL
 from markets.models import Checkpoint, IndexedBlock, MarketCorrection, OutboxMessage
 from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletStatus, WalletSwitch
 
@@ -61,12 +61,6 @@ DATABASE = """
            (SELECT extract(epoch FROM max(now() - xact_start))::float8 FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend')
 """
-
-
-class Process:
-    """What this process serves: asgi.py says which hub has its sockets. Commands have none."""
-
-    hub: Hub | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -400,9 +394,11 @@ def _database(now: datetime) -> list[Fact]:
 
 
 def _sockets() -> Fact:
-    hub = Process.hub
-    text = "not served here" if hub is None else f"{hub.connections:,}"
-    return Fact(key="sockets", title="Sockets", text=text, note="of the process that answers this page")
+    with connection.cursor() as cursor:
+        cursor.execute(SOCKETS_OF_ALL)
+        processes, sockets = cursor.fetchone()
+    note = f"in {processes:,} web processes" if processes else "no web process has had one"
+    return Fact(key="sockets", title="Sockets", text=f"{sockets:,}", note=note)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

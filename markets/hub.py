@@ -30,6 +30,13 @@ CLOSED = sys.maxsize  # no message has a `seq` above it
 # What the row that was read last is there for: where it is gone, others behind it may be.
 READ = "SELECT id, channel, seq, payload FROM outbox WHERE id >= %s ORDER BY id LIMIT %s"
 NEWEST = "SELECT coalesce(max(id), 0) FROM outbox"
+# How many sockets a process has stands in the name of the connection that it reads the outbox on: it goes with both.
+NAME = "SELECT set_config('application_name', %s, false)"
+LONGEST_NAME = 63  # characters: PostgreSQL cuts the rest off
+SOCKETS_OF_ALL = """
+    SELECT count(*), coalesce(sum((regexp_match(application_name, ' ([0-9]+) sockets$'))[1]::int), 0)
+    FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ ' [0-9]+ sockets$'
+"""
 
 
 class Unavailable(Exception):
@@ -129,6 +136,9 @@ class Hub:
         self._woken = asyncio.Event()
         self._following = asyncio.Event()
         self._last_id = -1  # nothing is read yet
+        self._name = ""  # of the outbox's connection, as it was opened
+        self._named = -1  # how many connections the outbox's is named after
+        self._named_at = 0.0
         self._delivered = self._resyncs = 0
         self.position = FeedPosition()
 
@@ -205,8 +215,10 @@ class Hub:
         while True:
             try:
                 async with await self._connect() as connection:
+                    self._name, self._named = connection.info.parameter_status("application_name") or "", -1
                     while True:
                         await self._look(connection)
+                        await self._tell(connection)
                         await self._wait()
             except (psycopg.Error, OSError) as error:
                 logger.warning("the outbox can't be read, trying again: %s", type(error).__name__)
@@ -236,6 +248,15 @@ class Hub:
         if (before.safe_block, before.finalized_block) != (position.safe_block, position.finalized_block):
             self.broadcast(position.finality())
 
+    async def _tell(self, connection: psycopg.AsyncConnection) -> None:
+        """At most once in POLL_INTERVAL, however many come and go."""
+        now, count = asyncio.get_running_loop().time(), self.connections
+        if count == self._named or now < self._named_at + POLL_INTERVAL:
+            return
+        suffix = f" {count} sockets"
+        await self._rows(connection, NAME, self._name[: LONGEST_NAME - len(suffix)] + suffix)
+        self._named, self._named_at = count, now
+
     async def _place(self, connection: psycopg.AsyncConnection) -> FeedPosition:
         rows = await self._rows(connection, self._read_position)
         return FeedPosition(**dict(zip(FeedPosition.__slots__, rows[0], strict=True))) if rows else FeedPosition()
@@ -248,7 +269,7 @@ class Hub:
         [[newest]] = await self._rows(connection, NEWEST)
         return newest
 
-    async def _rows(self, connection: psycopg.AsyncConnection, statement: str, *values: int) -> list[Any]:
+    async def _rows(self, connection: psycopg.AsyncConnection, statement: str, *values: int | str) -> list[Any]:
         async with asyncio.timeout(READ_TIMEOUT):
             return await (await connection.execute(statement, values)).fetchall()
 

@@ -6,7 +6,6 @@ import pytest
 from web3 import Web3
 
 from aurum.log_context import begin_log_context
-from aurum.operations import Process
 from indexer.devchain.actions import Actions
 from indexer.devchain.deploy import Deployment, deploy
 from indexer.devchain.node import Anvil
@@ -32,9 +31,8 @@ def as_documented(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def as_a_new_process() -> None:
-    """What a process keeps for good when it begins its work: the fields of its log lines, and the hub it serves."""
+    """What a process keeps for good when it begins its work: the fields of its log lines."""
     begin_log_context("")
-    Process.hub = None
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from aurum import operations
+from aurum.database import connect
 from indexer.models import RepairRequest
 from markets.models import IndexedBlock
 from resolver.models import Kind, WalletAction, WalletStatus, WalletSwitch
@@ -85,7 +86,7 @@ def test_the_figures(viewer: Client) -> None:
         ("not known", ""),
     )
     assert facts["repairs"] == ("1", "")
-    assert facts["sockets"] == ("not served here", "")
+    assert facts["sockets"] == ("0", "")
     tables = answer.json()["tables"]
     assert [row["cells"][:3] for row in tables["nodes"]] == [["rpc.example", "healthy", "12 ms"]]
     assert [row["cells"][:4] for row in tables["repairs"]] == [["blocks 10 to 19", "running", "50%", "r"]]
@@ -125,6 +126,16 @@ def test_a_wallet_that_has_not_run(viewer: Client) -> None:
         ("has not run yet", ""),
         ("not known", ""),
     ]
+
+
+def test_sockets_are_those_of_all_web_processes(viewer: Client) -> None:
+    with connect() as one, connect() as other, connect():
+        for number, each in enumerate((one, other)):
+            each.execute(
+                "SELECT set_config('application_name', %s, false)", [f"aurum web {number} {number + 7} sockets"]
+            )
+        fact = viewer.get(SOURCE).json()["facts"]["sockets"]
+    assert (fact["text"], fact["note"]) == ("15", "in 2 web processes")
 
 
 def test_nothing_is_indexed_yet(viewer: Client) -> None:

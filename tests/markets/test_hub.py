@@ -299,3 +299,28 @@ def test_too_many_messages_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     say("market:a", 50)
     outbox.prune()
     assert list(OutboxMessage.objects.order_by("id").values_list("seq", flat=True)) == list(range(41, 51))
+
+
+def sockets_of_all() -> tuple[int, int]:
+    """The processes that have any, and the sockets."""
+    with connection.cursor() as cursor:
+        cursor.execute(hub_module.SOCKETS_OF_ALL)
+        processes, sockets = cursor.fetchone()
+    return processes, sockets
+
+
+async def test_other_processes_see_how_many_sockets_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def until_there_are(*expected: int) -> None:
+        while await in_thread(sockets_of_all) != expected:
+            await asyncio.sleep(0.02)
+
+    monkeypatch.setattr(hub_module, "POLL_INTERVAL", 0.02)
+    hubs = [Hub(connect_async, FEED_POSITION) for _ in range(2)]
+    listeners = [Listener(hub) for hub in (*hubs, hubs[0])]
+    async with asyncio.timeout(20):
+        await until_there_are(2, 3)
+        hubs[0].leave(listeners[-1].subscriber)
+        await until_there_are(2, 2)
+        for hub in hubs:
+            await hub.stop()
+        await until_there_are(0, 0)
