@@ -26,6 +26,10 @@ KILLS_CATCHING_UP = 140  # at random moments, 210 in all
 KILLS_FOLLOWING = 70
 LONGEST_LIFE = 0.2  # seconds; an indexer has committed after a third of it, on an idle machine
 FEW_BATCHES = 0.04  # seconds
+WRITES = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE %s AND xact_start IS NOT NULL
+"""
 STEP = 0.1  # seconds between two things that happen on a chain: slower than it can be read
 
 
@@ -39,6 +43,17 @@ def rollbacks() -> int:
 
 def until_it_commits(indexer: Indexer) -> None:
     wait_until(lambda: " indexed " in indexer.output, "its first commit", look=0.002)
+
+
+def until_it_writes(indexer: Indexer) -> None:
+    """Until a transaction of its is open: on a busy machine a moment by chance rarely is one."""
+
+    def writes() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(WRITES, [f"aurum forked {indexer.pid} %"])
+            return bool(cursor.fetchone()[0])
+
+    wait_until(writes, "a transaction", look=0.0005)
 
 
 def block_reached() -> int:
@@ -71,7 +86,10 @@ def test_killed_syncs_lose_and_double_nothing(chain: tuple[Web3, Deployment], on
         indexer = one_block_a_batch.start()
         if number % 4:
             until_it_commits(indexer)
-        Event().wait(dice.uniform(0, FEW_BATCHES if number % 4 else LONGEST_LIFE))
+        if number % 4 == 1:
+            until_it_writes(indexer)
+        else:
+            Event().wait(dice.uniform(0, FEW_BATCHES if number % 4 else LONGEST_LIFE))
         indexer.kill()
         reached.append(block_reached())
     assert reached == sorted(reached)
