@@ -24,6 +24,7 @@ from django.views.decorators.http import require_safe
 from aurum.admin import MOST_COUNTED, list_url, row_url, shortened
 from indexer.models import RepairRequest
 from indexer.status import health_of, read_status, state_in_words
+from markets.corrections import awaiting_approval
 from markets.hub import Hub
 from markets.models import Checkpoint, IndexedBlock, MarketCorrection, OutboxMessage
 from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletStatus, WalletSwitch
@@ -317,7 +318,7 @@ def _waiting(status: dict[str, Any], now: datetime) -> list[Fact]:
     )
     failed = counts.pop(ActionState.FAILED, 0)
     repairs = _count(RepairRequest.objects.filter(done_at=None, cancelled_at=None))
-    corrections = _count(MarketCorrection.objects.filter(since=None, revoked_at=None))
+    corrections = _count(MarketCorrection.objects.filter(awaiting_approval(now)))
     wishes = _count(ResolutionRequest.objects.filter(state=ResolutionRequest.State.PENDING))
     return [
         *_wallet(now),

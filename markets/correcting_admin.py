@@ -153,12 +153,12 @@ class StateFilter(ListedFilter):
         return [(name, name) for name in ("pending", "in force", "expired", "revoked")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        expired = queryset.filter(revoked_at=None, expires_at__lte=timezone.now())
-        live = queryset.filter(revoked_at=None).exclude(expires_at__lte=timezone.now())
+        now = timezone.now()
+        live = queryset.filter(revoked_at=None).exclude(expires_at__lte=now)
         return {
-            "pending": live.filter(since=None),
+            "pending": queryset.filter(corrections.awaiting_approval(now)),
             "in force": live.filter(since__isnull=False),
-            "expired": expired,
+            "expired": queryset.filter(revoked_at=None, expires_at__lte=now),
             "revoked": queryset.filter(revoked_at__isnull=False),
         }.get(self.value() or "", queryset)
 

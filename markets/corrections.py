@@ -141,10 +141,10 @@ def propose(market: Market, field: str, text: str, reason: str, expires_at: date
 def make(request: HttpRequest, proposal: Proposal) -> MarketCorrection:
     """Puts a correction in force, or where it takes two people, has it wait for the second. Raises Refused."""
     with transaction.atomic():
-        mine = _of(proposal.market_id, proposal.field)
+        mine, now = _of(proposal.market_id, proposal.field), timezone.now()
+        _let_lapse(mine, request, now)
         if mine.filter(since=None).exists():
             raise Refused("One of this field waits for approval already: have it approved or rejected first.")
-        now = timezone.now()
         if not proposal.is_guarded:
             _replace(mine, request, now)
         correction = MarketCorrection.objects.create(
@@ -170,7 +170,8 @@ def make(request: HttpRequest, proposal: Proposal) -> MarketCorrection:
 def approve(request: HttpRequest, correction_id: int) -> MarketCorrection:
     """Puts in force what another person asked for. Raises Refused, also for superusers who asked themselves."""
     with transaction.atomic():
-        correction, now = _locked(correction_id), timezone.now()
+        correction = _locked(correction_id)
+        now = timezone.now()
         if correction.state_at(now) != "pending":
             raise Refused(f"It is {correction.state_at(now)}: there is nothing to approve.")
         if correction.requested_by_id == request.user.pk:
@@ -207,7 +208,8 @@ def revoke(request: HttpRequest, correction_id: int, reason: str) -> MarketCorre
     if not reason or len(reason) > LONGEST_REASON or "\x00" in reason:
         raise Refused(f"Give a reason, of at most {LONGEST_REASON:,} characters.")
     with transaction.atomic():
-        correction, now = _locked(correction_id), timezone.now()
+        correction = _locked(correction_id)
+        now = timezone.now()
         state = correction.state_at(now)
         if state not in ("pending", "in force"):
             raise Refused(f"It is {state}: there is nothing to revoke.")
@@ -230,6 +232,11 @@ def subject_of(correction: MarketCorrection) -> str:
     return f"market:{correction.market_id}"
 
 
+def awaiting_approval(now: datetime) -> Q:
+    """Those that wait for a second person. One that expired before anybody approved it waits no more."""
+    return Q(since=None, revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+
+
 def _of(market_id: str, field: str) -> QuerySet[MarketCorrection]:
     """Corrections of one field that are not revoked, one person at a time: whoever else changes them waits."""
     with connection.cursor() as cursor:
@@ -237,15 +244,28 @@ def _of(market_id: str, field: str) -> QuerySet[MarketCorrection]:
     return MarketCorrection.objects.filter(market=_keys(market_id), field=field, revoked_at=None)
 
 
+def _locked(correction_id: int) -> MarketCorrection:
+    """A correction as it is while nobody else changes those of its field."""
+    correction = MarketCorrection.objects.get(pk=correction_id)
+    _of(correction.market_id, correction.field)
+    correction.refresh_from_db()
+    return correction
+
+
+def _let_lapse(rows: QuerySet[MarketCorrection], request: HttpRequest, now: datetime) -> None:
+    """Ends the request of a field that expired before anybody approved it: another may be made."""
+    for correction in rows.filter(since=None, expires_at__lte=now):
+        correction.revoked_at, correction.revoked_because = now, "It expired before anybody approved it."
+        correction.save(update_fields=["revoked_at", "revoked_because"])
+        before = {correction.field: correction.value, "id": correction.pk}
+        record(request, "correction.lapse", subject_of(correction), before=before, reason=correction.revoked_because)
+
+
 def _replace(rows: QuerySet[MarketCorrection], request: HttpRequest, now: datetime) -> None:
     """Ends what is in force of a field: another takes its place. The audit names it in that one's entry."""
     rows.filter(since__isnull=False).update(
         revoked_at=now, revoked_by=request.user.pk, revoked_because="Another took its place."
     )
-
-
-def _locked(correction_id: int) -> MarketCorrection:
-    return MarketCorrection.objects.select_for_update().get(pk=correction_id)
 
 
 def _keys(values: Any) -> Any:

@@ -119,6 +119,14 @@ def test_the_wallet(
     assert tuple(facts["balance"][name] for name in ("text", "state", "note")) == (*balance, signer)
 
 
+def test_corrections_that_expired_wait_for_nobody(viewer: Client) -> None:
+    for expires_at, text in ((timezone.now(), "0"), (timezone.now() + timedelta(days=1), "1")):
+        factories.make_correction(factories.make_market(), "payouts", None, since=None, expires_at=expires_at)
+        fact = viewer.get(SOURCE).json()["facts"]["corrections"]
+        assert (fact["text"], fact["state"]) == (text, "warn" if text == "1" else "")
+        assert viewer.get("/admin/markets/marketcorrection/?state=pending").context["cl"].result_count == int(text)
+
+
 def test_a_wallet_that_has_not_run(viewer: Client) -> None:
     facts = viewer.get(SOURCE).json()["facts"]
     assert [(facts[key]["text"], facts[key]["state"]) for key in ("wallet", "balance")] == [

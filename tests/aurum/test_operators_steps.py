@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from django.utils import timezone
 from django.utils.html import escape
 
 from indexer.models import IndexedEvent, RepairRequest
@@ -157,6 +158,19 @@ def test_one_waits_at_a_time_and_what_changed_meanwhile_is_shown_again(olga: Cli
     again = olga.post(correct_page(market), {**question, "seen": seen})
     assert "has changed since you saw the difference" in again.text
     assert MarketCorrection.objects.count() == 1
+
+
+def test_a_pending_one_that_expires_is_no_hindrance(olga: Client, market: Market) -> None:
+    correction = factories.make_correction(market, "payouts", ["0", "1"], since=None, expires_at=timezone.now())
+    page = f"/admin/markets/marketcorrection/{correction.pk}/revoke/"
+    assert "there is nothing to revoke" in olga.post(page, {"reason": "late"}).text
+    assert confirmed(olga, market, form("payouts", "1 0")).status_code == 302
+    correction.refresh_from_db()
+    assert correction.state_at(timezone.now()) == "revoked"
+    assert correction.revoked_because == "It expired before anybody approved it."
+    assert [row[1] for row in audit()] == ["correction.lapse", "correction.request"]
+    assert AuditEntry.objects.order_by("id")[0].before == {"payouts": ["0", "1"], "id": correction.pk}
+    assert MarketCorrection.objects.get(revoked_at=None).value == ["1", "0"]
 
 
 @pytest.mark.parametrize(
