@@ -90,7 +90,7 @@ def correct(request: HttpRequest, object_id: UUID) -> HttpResponse:
 
 def _fields(market: Market) -> Table:
     said = corrections.chain_values(market)
-    now = corrections.in_force([market.market_id]).get(market.market_id, {})
+    now = corrections.in_force([market]).get(market.market_id, {})
     rows = [
         (
             *(each.title, shown(said[name]), shown(now[name]) if name in now else "the same"),

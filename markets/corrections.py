@@ -3,10 +3,11 @@
 A correction changes what is shown, never the ledger: what holdings are worth and what is paid stays the chain's.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import connection, transaction
 from django.db.models import JSONField, Q, QuerySet, Value
@@ -26,10 +27,8 @@ LONGEST_REASON = 1_000  # characters
 IN_FORCE = """
     c.since IS NOT NULL AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > now())
 """
-FITS = """
-    CASE jsonb_typeof(c.value) WHEN 'array' THEN jsonb_array_length(c.value) = jsonb_array_length(m.outcomes)
-         ELSE true END
-"""
+_FITS = "CASE jsonb_typeof(c.value) WHEN 'array' THEN jsonb_array_length(c.value) = {} ELSE true END"
+FITS = _FITS.format("jsonb_array_length(m.outcomes)")
 # Beside the market `m`: `x.shown` has the corrected values by field, null where there are none.
 SHOWN = f"""
     CROSS JOIN LATERAL (
@@ -57,16 +56,27 @@ ENTRIES = f"""
 """  # noqa: S608
 
 
-def in_force(market_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-    """What is shown of these markets in place of the chain's, by field; markets without corrections are left out."""
-    now, ids = timezone.now(), _keys(market_ids)
-    found: dict[Any, dict[str, Any]] = {}
-    rows = MarketCorrection.objects.filter(
-        Q(expires_at=None) | Q(expires_at__gt=now), market__in=ids, since__isnull=False, revoked_at=None
-    ).order_by("field")
-    for market_id, field, value in rows.values_list("market_id", "field", "value"):
-        found.setdefault(market_id, {})[field] = value
-    return found
+# Of markets that need not be stored as they are: a batch tells of them before it is written.
+_SHOWN_OF = f"""
+    SELECT c.market_id, jsonb_object_agg(c.field, c.value)
+    FROM unnest(%s::text[], %s::int[]) m (market_id, outcome_count) JOIN market_corrections c USING (market_id)
+    WHERE {IN_FORCE} AND {_FITS.format("m.outcome_count")}
+    GROUP BY c.market_id
+"""  # noqa: S608
+
+
+class HasOutcomes(Protocol):
+    """A market, as the database or a batch has it."""
+
+    market_id: Any
+    outcomes: Any
+
+
+def in_force(markets: Sequence[HasOutcomes]) -> Mapping[str, Mapping[str, Any]]:
+    """What is shown of these markets in place of the chain's: values by field, by marketId, where there are any."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SHOWN_OF, [[each.market_id for each in markets], [len(each.outcomes) for each in markets]])
+        return {market_id: json.loads(shown) for market_id, shown in cursor.fetchall()}
 
 
 # --- what the chain says ----------------------------------------------------------------------------------------------
@@ -122,7 +132,7 @@ def propose(market: Market, field: str, text: str, reason: str, expires_at: date
     except BadValue as error:
         raise Refused(str(error)) from None
     chain_value = chain_values(market)[field]
-    shown = in_force([market.market_id]).get(market.market_id, {})
+    shown = in_force([market]).get(market.market_id, {})
     if value == chain_value and field not in shown:
         raise Refused("That is what the chain says already.")
     if value == chain_value:
@@ -186,7 +196,7 @@ def approve(request: HttpRequest, correction_id: int) -> MarketCorrection:
             fits = False
         if not fits:
             raise Refused("It does not fit the market any more: reject it.")
-        shown = in_force([market.market_id]).get(market.market_id, {})
+        shown = in_force([market]).get(market.market_id, {})
         chain_value = chain_values(market)[correction.field]
         _replace(_of(correction.market_id, correction.field), request, now)
         correction.since, correction.approved_by_id = now, request.user.pk
