@@ -97,8 +97,34 @@ def chain_values(market: Market) -> dict[str, Any]:
 # --- making and ending ------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What there is of a field: whoever confirms a change has seen this, and confirms that it takes its place."""
+
+    chain: Any
+    shown: Any  # the chain's, or a correction's
+
+    @property
+    def seal(self) -> str:
+        return json.dumps([self.chain, self.shown], sort_keys=True)
+
+
+def standing(market: Market, field: str) -> Standing:
+    """What there is of it now."""
+    chain = chain_values(market)[field]
+    return Standing(chain=chain, shown=in_force([market]).get(market.market_id, {}).get(field, chain))
+
+
 class Refused(Exception):
     """A step that can't be made; the text says why."""
+
+
+class Changed(Refused):
+    """It was confirmed over something else than there is."""
+
+    def __init__(self, now: Standing) -> None:
+        super().__init__("What is shown has changed since you saw it. This is how it is now:")
+        self.now = now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +136,7 @@ class Proposal:
     value: Any
     reason: str
     expires_at: datetime | None
-    chain_value: Any
-    shown_value: Any  # what is shown now: the chain's, or another correction's
+    standing: Standing
 
     @property
     def is_guarded(self) -> bool:
@@ -131,11 +156,10 @@ def propose(market: Market, field: str, text: str, reason: str, expires_at: date
         value = CORRECTABLE[field].read(text, len(market.outcomes))
     except BadValue as error:
         raise Refused(str(error)) from None
-    chain_value = chain_values(market)[field]
-    shown = in_force([market]).get(market.market_id, {})
-    if value == chain_value and field not in shown:
+    now = standing(market, field)
+    if value == now.chain and value == now.shown:
         raise Refused("That is what the chain says already.")
-    if value == chain_value:
+    if value == now.chain:
         raise Refused("That is what the chain says: revoke the correction that is in force.")
     return Proposal(
         market_id=market.market_id,
@@ -143,15 +167,18 @@ def propose(market: Market, field: str, text: str, reason: str, expires_at: date
         value=value,
         reason=reason,
         expires_at=expires_at,
-        chain_value=chain_value,
-        shown_value=shown.get(field, chain_value),
+        standing=now,
     )
 
 
-def make(request: HttpRequest, proposal: Proposal) -> MarketCorrection:
-    """Puts a correction in force, or where it takes two people, has it wait for the second. Raises Refused."""
+def make(request: HttpRequest, proposal: Proposal, seen: str) -> MarketCorrection:
+    """Puts a correction in force, or where it takes two people, has it wait for the second. Raises Refused.
+
+    `seen` is the seal of what was shown to whoever confirms.
+    """
     with transaction.atomic():
         mine, now = _of(proposal.market_id, proposal.field), timezone.now()
+        before = _as_seen(_market(proposal.market_id), proposal.field, seen)
         _let_lapse(mine, request, now)
         if mine.filter(since=None).exists():
             raise Refused("One of this field waits for approval already: have it approved or rejected first.")
@@ -170,15 +197,18 @@ def make(request: HttpRequest, proposal: Proposal) -> MarketCorrection:
             request,
             "correction.request" if proposal.is_guarded else "correction.make",
             subject_of(correction),
-            before={proposal.field: proposal.shown_value, "chain": proposal.chain_value},
+            before={proposal.field: before.shown, "chain": before.chain},
             after={proposal.field: proposal.value, "expiresAt": _text(proposal.expires_at), "id": correction.pk},
             reason=proposal.reason,
         )
     return correction
 
 
-def approve(request: HttpRequest, correction_id: int) -> MarketCorrection:
-    """Puts in force what another person asked for. Raises Refused, also for superusers who asked themselves."""
+def approve(request: HttpRequest, correction_id: int, seen: str) -> MarketCorrection:
+    """Puts in force what another person asked for. Raises Refused, also for superusers who asked themselves.
+
+    `seen` is the seal of what was shown to whoever approves.
+    """
     with transaction.atomic():
         correction = _locked(correction_id)
         now = timezone.now()
@@ -186,18 +216,10 @@ def approve(request: HttpRequest, correction_id: int) -> MarketCorrection:
             raise Refused(f"It is {correction.state_at(now)}: there is nothing to approve.")
         if correction.requested_by_id == request.user.pk:
             raise Refused("Somebody else must approve it: you asked for it.")
-        market = Market.objects.filter(market_id=correction.market_id).first()
-        if market is None:
-            raise Refused("The market is not indexed at the moment.")
-        field = CORRECTABLE[correction.field]
-        try:
-            fits = field.read(field.write(correction.value), len(market.outcomes)) == correction.value
-        except BadValue:
-            fits = False
-        if not fits:
+        market = _market(correction.market_id)
+        if not _fits(correction, market):
             raise Refused("It does not fit the market any more: reject it.")
-        shown = in_force([market]).get(market.market_id, {})
-        chain_value = chain_values(market)[correction.field]
+        before = _as_seen(market, correction.field, seen)
         _replace(_of(correction.market_id, correction.field), request, now)
         correction.since, correction.approved_by_id = now, request.user.pk
         correction.save(update_fields=["since", "approved_by"])
@@ -205,7 +227,7 @@ def approve(request: HttpRequest, correction_id: int) -> MarketCorrection:
             request,
             "correction.approve",
             subject_of(correction),
-            before={correction.field: shown.get(correction.field, chain_value), "chain": chain_value},
+            before={correction.field: before.shown, "chain": before.chain},
             after={correction.field: correction.value, "id": correction.pk},
             reason=correction.reason,
         )
@@ -260,6 +282,29 @@ def _locked(correction_id: int) -> MarketCorrection:
     _of(correction.market_id, correction.field)
     correction.refresh_from_db()
     return correction
+
+
+def _market(market_id: str) -> Market:
+    market = Market.objects.filter(market_id=market_id).first()
+    if market is None:
+        raise Refused("The market is not indexed at the moment.")
+    return market
+
+
+def _as_seen(market: Market, field: str, seen: str) -> Standing:
+    """What there is of a field, while nobody else changes its corrections. Raises Changed."""
+    now = standing(market, field)
+    if now.seal != seen:
+        raise Changed(now)
+    return now
+
+
+def _fits(correction: MarketCorrection, market: Market) -> bool:
+    field = CORRECTABLE[correction.field]
+    try:
+        return bool(field.read(field.write(correction.value), len(market.outcomes)) == correction.value)
+    except BadValue:
+        return False
 
 
 def _let_lapse(rows: QuerySet[MarketCorrection], request: HttpRequest, now: datetime) -> None:
