@@ -143,7 +143,7 @@ def panels(request: HttpRequest, market: Market) -> dict[str, Any]:
 
 def field_rows(market: Market, found: Reconciliation | None = None) -> list[FieldRow]:
     """Stored, on chain, and corrected, by field: those that people can correct, and whatever the chain was asked."""
-    shown = corrections.in_force([market.market_id]).get(market.market_id, {})
+    shown = corrections.in_force([market]).get(market.market_id, {})
     if found is None:
         said = corrections.chain_values(market)
         return [

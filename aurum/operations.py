@@ -22,8 +22,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from aurum.admin import MOST_COUNTED, list_url, row_url, shortened
-from indexer.models import RepairRequest
+from indexer.models import Reorganisation, RepairRequest
 from indexer.status import health_of, read_status, state_in_words
+from markets.chaintime import rfc3339
+from markets.corrections import awaiting_approval
 from markets.hub import SOCKETS_OF_ALL
 from markets.models import Checkpoint, IndexedBlock, MarketCorrection, OutboxMessage
 from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletStatus, WalletSwitch
@@ -31,7 +33,7 @@ from resolver.models import ActionState, ResolutionRequest, WalletAction, Wallet
 MINUTES = 60  # that the charts go back
 MOST_EVENTS = 50_000  # that are read for them
 LONGEST_ERROR = 200  # characters
-MOST_ROWS = 5  # repairs and actions that are shown
+MOST_ROWS = 5  # reorganisations, repairs and actions that are shown
 # Seconds from which on it is no longer in order, and from which on it is bad.
 LAG = (60, 300)
 LOW_BALANCE = 5 * 10**15  # wei; WalletLow in ops/prometheus/alerts.yml
@@ -129,8 +131,9 @@ def read_sections() -> list[Section]:
     """Everything but the charts, as of now."""
     now = timezone.now()
     status = read_status()
+    chain = [_nodes(status), _reorganisations(), _repairs()]
     return [
-        Section(title="Chain and indexer", facts=_indexer(status, now), tables=[_nodes(status), _repairs()]),
+        Section(title="Chain and indexer", facts=_indexer(status, now), tables=chain),
         Section(title="Waiting for somebody", facts=_waiting(status, now), tables=[_actions()]),
         Section(title="Database and sockets", facts=[*_database(now), _sockets()]),
     ]
@@ -253,6 +256,25 @@ def _nodes(status: dict[str, Any]) -> Rows:
     return Rows(key="nodes", title="Nodes", heads=heads, rows=rows, empty="The indexer has not told of any.")
 
 
+def _reorganisations() -> Rows:
+    rows = [
+        (
+            "",
+            row_url("indexer_reorganisation", each.pk),
+            [rfc3339(each.at), _unit(each.depth, "block"), _number(each.fork_block)],
+        )
+        for each in Reorganisation.objects.order_by("-id")[:MOST_ROWS]
+    ]
+    heads = ("at", "replaced", "above")
+    return Rows(
+        key="reorganisations",
+        title="Last reorganisations",
+        heads=heads,
+        rows=rows,
+        empty="No block was ever replaced.",
+    )
+
+
 def _repairs() -> Rows:
     opened = RepairRequest.objects.filter(done_at=None, cancelled_at=None).order_by("id")[:MOST_ROWS]
     rows = [
@@ -311,7 +333,7 @@ def _waiting(status: dict[str, Any], now: datetime) -> list[Fact]:
     )
     failed = counts.pop(ActionState.FAILED, 0)
     repairs = _count(RepairRequest.objects.filter(done_at=None, cancelled_at=None))
-    corrections = _count(MarketCorrection.objects.filter(since=None, revoked_at=None))
+    corrections = _count(MarketCorrection.objects.filter(awaiting_approval(now)))
     wishes = _count(ResolutionRequest.objects.filter(state=ResolutionRequest.State.PENDING))
     return [
         *_wallet(now),

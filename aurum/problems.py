@@ -5,6 +5,8 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
+from csp.constants import HEADER as CSP
+from csp.utils import build_policy
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
@@ -103,7 +105,10 @@ def _first(messages: Any) -> str:
 def _answer(request: HttpRequest, status: int, detail: str) -> HttpResponse:
     """A problem; a plain page where a person looks, in the admin."""
     if request.path.startswith(f"/{settings.ADMIN_PATH}/"):
-        return render(request, "problem.html", {"status": status, "detail": detail}, status=status)
+        page = render(request, "problem.html", {"status": status, "detail": detail}, status=status)
+        # Middleware in front of CSPMiddleware, which adds it to all other pages, can have refused.
+        page[CSP] = build_policy()
+        return page
     return HttpResponse(json.dumps(problem(status, detail)), status=status, content_type=CONTENT_TYPE)
 
 

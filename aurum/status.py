@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from aurum.schema import example_of
-from indexer.status import read_status
+from indexer.status import far_apart, read_status
 from markets.models import Market, Trade
 from markets.reading import ChainReadMixin
 
@@ -150,7 +150,9 @@ class IndexerStatusSerializer(serializers.Serializer):
 class StatusSerializer(serializers.Serializer):
     """The API, what it serves, and the indexer behind it."""
 
-    status = serializers.ChoiceField(["operational", "degraded"])
+    status = serializers.ChoiceField(
+        ["operational", "degraded"], help_text="Degraded, as in /health: the indexer is stopped, or far behind."
+    )
     version = serializers.CharField()
     environment = serializers.CharField()
     versions = serializers.DictField(child=serializers.CharField())
@@ -180,8 +182,9 @@ class StatusView(ChainReadMixin, GenericAPIView):
     @extend_schema(responses=StatusSerializer)
     def get(self, request: Request) -> Response:
         indexer = read_status()
+        is_behind = far_apart(indexer["head_block"], indexer["indexed_block"])
         status: dict[str, Any] = {
-            "status": "operational" if indexer["state"] == "running" else "degraded",
+            "status": "operational" if indexer["state"] == "running" and not is_behind else "degraded",
             "version": settings.VERSION,
             "environment": settings.ENVIRONMENT,
             "versions": {

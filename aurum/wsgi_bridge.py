@@ -20,7 +20,7 @@ from aurum.throttling import USAGE
 
 # Each holds a connection to the database, see DATABASES["reads"].
 THREADS = 8
-MAX_BODY = 2**20  # bytes of a request: the largest is an operator's file
+MAX_BODY = 2**20  # bytes of a request: the largest is an operator's file (metadata_csv.MAX_BYTES)
 
 BODILESS = ("204", "304")
 COMPRESSIBLE = 1024  # bytes from which on gzip pays

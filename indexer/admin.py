@@ -27,7 +27,7 @@ from aurum.admin import (
 )
 from indexer import repair_requests
 from indexer.events import EVENTS
-from indexer.models import IndexedEvent, IndexerStatus, RepairRequest
+from indexer.models import IndexedEvent, IndexerStatus, Reorganisation, RepairRequest
 from markets.models import Market
 from operators.audit import record
 
@@ -359,6 +359,12 @@ class RepairRequestAdmin(ReadOnlyAdmin):
     @admin.display(description="error")
     def whole_error(self, repair: RepairRequest) -> str:
         return visible(repair.error)
+
+
+@admin.register(Reorganisation)
+class ReorganisationAdmin(ReadOnlyAdmin):
+    list_display = ("at", "depth", "fork_block")
+    ordering = ("-id",)
 
 
 @admin.register(IndexerStatus)

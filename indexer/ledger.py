@@ -20,7 +20,7 @@ from indexer.entries import Entry, read_batch, read_stored
 from indexer.events import event_data
 from indexer.fetch import Batch
 from indexer.handlers import WRITE_ORDER
-from indexer.models import IndexedEvent, UndoImage, WaitingEvent
+from indexer.models import IndexedEvent, Reorganisation, UndoImage, WaitingEvent
 from indexer.position_ids import StoredPositionIds
 from indexer.reorg import BelowFinality
 from indexer.rows import IndexedBlock as BlockRow
@@ -85,6 +85,7 @@ class Ledger:
         """
         with transaction.atomic():
             checkpoint = self._locked(after)
+            Reorganisation.note(depth=checkpoint.block_number - fork.number, fork_block=fork.number)
             rewind(checkpoint, fork)
             self.sums.moved(_extend(checkpoint, batch, self.record))
         self._compare_sums(checkpoint)

@@ -9,6 +9,7 @@ from markets.fields import AddressField, Bytes32Field, HexListField
 
 # Events of which any thousand logs have some: the newest are found without an index by name.
 FREQUENT = ("FPMMBuy", "FPMMSell", "PositionMerge", "PositionSplit", "Transfer", "TransferBatch", "TransferSingle")
+MOST_REORGANISATIONS = 100  # that are remembered
 
 
 class IndexedEvent(models.Model):
@@ -81,6 +82,27 @@ class UndoImage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.table_name} {self.row_id} before block {self.block_number}"
+
+
+class Reorganisation(models.Model):
+    """A time that blocks were replaced. Of the last ones: all were counted in `indexer_status`."""
+
+    at = models.DateTimeField(default=timezone.now)
+    depth = models.BigIntegerField(help_text="Blocks that were replaced.")
+    fork_block = models.BigIntegerField(help_text="The last block that stayed.")
+
+    class Meta:
+        db_table = "reorganisations"
+
+    def __str__(self) -> str:
+        return f"{self.depth} above {self.fork_block}"
+
+    @classmethod
+    def note(cls, *, depth: int, fork_block: int) -> None:
+        """Adds one, and forgets those before the last MOST_REORGANISATIONS."""
+        cls.objects.create(depth=depth, fork_block=fork_block)
+        kept = cls.objects.order_by("-id").values("pk")[:MOST_REORGANISATIONS]
+        cls.objects.exclude(pk__in=kept).delete()
 
 
 class RepairRequest(models.Model):

@@ -27,11 +27,16 @@ def indexer_state() -> str:
     return "running" if heartbeat and not reason and timezone.now() - heartbeat < silence else "stopped"
 
 
-def is_behind() -> bool:
+def far_apart(head: int | None, indexed: int | None) -> bool:
     """Whether the indexed block is more than MOST_LAG below the head, or nothing is indexed below a known head."""
+    return head is not None and (indexed is None or head - indexed > MOST_LAG)
+
+
+def is_behind() -> bool:
+    """Whether the indexer is `far_apart` from the head."""
     head = IndexerStatus.objects.values_list("head_block", flat=True).first()
     indexed = Checkpoint.objects.values_list("block_number", flat=True).first()
-    return head is not None and (indexed is None or head - indexed > MOST_LAG)
+    return far_apart(head, indexed)
 
 
 def state_in_words(status: dict[str, Any]) -> str:

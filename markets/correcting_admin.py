@@ -1,6 +1,7 @@
 """The admin's steps of corrections: a form, a preview of the difference, a second person's approval, a revocation."""
 
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from aurum.admin import ListedFilter, ReadOnlyAdmin, ReasonForm, Table, pretty_j
 from markets import corrections
 from markets.chaintime import rfc3339
 from markets.correctable import CORRECTABLE
-from markets.corrections import LONGEST_REASON, Proposal, Refused
+from markets.corrections import LONGEST_REASON, Changed, Proposal, Refused
 from markets.models import Market, MarketCorrection
 
 LONGEST_VALUE = 60_000  # characters of what a form says; 256 outcomes of 200
@@ -64,13 +65,7 @@ def correct(request: HttpRequest, object_id: UUID) -> HttpResponse:
     errors = []
     if form.is_bound and form.is_valid():
         try:
-            proposal = corrections.propose(market, **_asked(form))
-            seen = request.POST.get("seen")
-            if seen == _seen(proposal):
-                return _made(request, proposal)
-            if seen is not None:
-                errors.append("What is shown has changed since you saw the difference. This is how it is now:")
-            return _preview(request, proposal, form, crumbs, errors)
+            return _proposed(request, corrections.propose(market, **_asked(form)), form, crumbs)
         except Refused as error:
             errors.append(str(error))
     return step_page(
@@ -90,7 +85,7 @@ def correct(request: HttpRequest, object_id: UUID) -> HttpResponse:
 
 def _fields(market: Market) -> Table:
     said = corrections.chain_values(market)
-    now = corrections.in_force([market.market_id]).get(market.market_id, {})
+    now = corrections.in_force([market]).get(market.market_id, {})
     rows = [
         (
             *(each.title, shown(said[name]), shown(now[name]) if name in now else "the same"),
@@ -106,9 +101,20 @@ def _asked(form: CorrectionForm) -> dict[str, Any]:
     return {"field": asked["field"], "text": asked["value"]} | {name: asked[name] for name in ("reason", "expires_at")}
 
 
-def _seen(proposal: Proposal) -> str:
-    """What a preview showed as before: whoever confirms confirms that."""
-    return json.dumps([proposal.chain_value, proposal.shown_value], sort_keys=True)
+def _proposed(
+    request: HttpRequest, proposal: Proposal, form: CorrectionForm, crumbs: list[tuple[str, str]]
+) -> HttpResponse:
+    """Makes what was confirmed; shows the difference where nothing was, or where it has changed. Raises Refused."""
+    seen = request.POST.get("seen")
+    if seen is None:
+        return _preview(request, proposal, form, crumbs, [])
+    try:
+        correction = corrections.make(request, proposal, seen)
+    except Changed as error:
+        return _preview(request, replace(proposal, standing=error.now), form, crumbs, [str(error)])
+    said = "It waits for approval." if proposal.is_guarded else "It is shown from now on."
+    messages.success(request, said)
+    return redirect("admin:markets_marketcorrection_change", correction.pk)
 
 
 def _preview(
@@ -117,8 +123,8 @@ def _preview(
     difference = Table(
         ("", "value"),
         [
-            ("the chain says", shown(proposal.chain_value)),
-            ("is shown now", shown(proposal.shown_value)),
+            ("the chain says", shown(proposal.standing.chain)),
+            ("is shown now", shown(proposal.standing.shown)),
             ("would be shown", shown(proposal.value)),
             ("until", "it is revoked" if proposal.expires_at is None else rfc3339(proposal.expires_at)),
             ("because", visible(proposal.reason)),
@@ -132,17 +138,10 @@ def _preview(
         intro=[guarded],
         errors=errors,
         tables=[difference],
-        hidden=[*((name, form.data.get(name, "")) for name in form.fields), ("seen", _seen(proposal))],
+        hidden=[*((name, form.data.get(name, "")) for name in form.fields), ("seen", proposal.standing.seal)],
         submit="Ask for approval" if proposal.is_guarded else "Correct",
         crumbs=crumbs,
     )
-
-
-def _made(request: HttpRequest, proposal: Proposal) -> HttpResponse:
-    correction = corrections.make(request, proposal)
-    said = "It waits for approval." if proposal.is_guarded else "It is shown from now on."
-    messages.success(request, said)
-    return redirect("admin:markets_marketcorrection_change", correction.pk)
 
 
 class StateFilter(ListedFilter):
@@ -153,12 +152,12 @@ class StateFilter(ListedFilter):
         return [(name, name) for name in ("pending", "in force", "expired", "revoked")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        expired = queryset.filter(revoked_at=None, expires_at__lte=timezone.now())
-        live = queryset.filter(revoked_at=None).exclude(expires_at__lte=timezone.now())
+        now = timezone.now()
+        live = queryset.filter(revoked_at=None).exclude(expires_at__lte=now)
         return {
-            "pending": live.filter(since=None),
+            "pending": queryset.filter(corrections.awaiting_approval(now)),
             "in force": live.filter(since__isnull=False),
-            "expired": expired,
+            "expired": queryset.filter(revoked_at=None, expires_at__lte=now),
             "revoked": queryset.filter(revoked_at__isnull=False),
         }.get(self.value() or "", queryset)
 
@@ -229,19 +228,21 @@ def approve(request: HttpRequest, correction_id: int) -> HttpResponse:
     errors = []
     if request.method == "POST":
         try:
-            corrections.approve(request, correction_id)
+            corrections.approve(request, correction_id, request.POST.get("seen", ""))
             messages.success(request, "It is shown from now on.")
             return redirect("admin:markets_marketcorrection_change", correction_id)
         except Refused as error:
             errors.append(str(error))
     is_mine = correction.requested_by_id == request.user.pk
+    table, seal = _looked_at(correction)
     can_be = correction.state_at(timezone.now()) == "pending" and not is_mine
     return step_page(
         request,
         "Approve the correction",
         intro=["Somebody else must approve it: you asked for it."] if is_mine and not errors else [],
         errors=errors,
-        tables=[_whole(correction)],
+        tables=[table],
+        hidden=[("seen", seal)],
         submit="Approve" if can_be else "",
         crumbs=_crumbs(correction),
     )
@@ -261,33 +262,35 @@ def revoke(request: HttpRequest, correction_id: int) -> HttpResponse:
             return redirect("admin:markets_marketcorrection_change", correction_id)
         except Refused as error:
             errors.append(str(error))
+    table, _ = _looked_at(correction)
     can_be = correction.state_at(timezone.now()) in ("pending", "in force")
     return step_page(
         request,
         "Revoke the correction",
         errors=errors,
-        tables=[_whole(correction)],
+        tables=[table],
         form=form if can_be else None,
         submit="Revoke" if can_be else "",
         crumbs=_crumbs(correction),
     )
 
 
-def _whole(correction: MarketCorrection) -> Table:
-    """The correction beside what the chain says now."""
+def _looked_at(correction: MarketCorrection) -> tuple[Table, str]:
+    """The correction beside what there is now, and the seal of that."""
     market = Market.objects.filter(market_id=correction.market_id).first()
-    said = shown(corrections.chain_values(market)[correction.field]) if market else "the market is not indexed"
+    now = corrections.standing(market, correction.field) if market else None
     rows = [
         ("market", correction.market_id),
         ("question", shortened(market.question) if market else "the market is not indexed"),
-        ("the chain says", said),
+        ("the chain says", shown(now.chain) if now else "the market is not indexed"),
+        ("is shown now", shown(now.shown) if now else "the market is not indexed"),
         ("the correction says", shown(correction.value)),
         ("until", "it is revoked" if correction.expires_at is None else rfc3339(correction.expires_at)),
         ("because", visible(correction.reason)),
         ("asked for by", correction.requested_by.get_username()),
         ("state", correction.state_at(timezone.now())),
     ]
-    return Table(("", "value"), rows, caption=CORRECTABLE[correction.field].title)
+    return Table(("", "value"), rows, caption=CORRECTABLE[correction.field].title), now.seal if now else ""
 
 
 def _crumbs(correction: MarketCorrection) -> list[tuple[str, str]]:

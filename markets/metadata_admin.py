@@ -53,7 +53,7 @@ def bring_in(request: HttpRequest) -> HttpResponse:
     if confirm.is_bound and confirm.is_valid():
         asked = confirm.cleaned_data
         try:
-            data = base64.b64decode(asked["content"], validate=True)
+            data = base64.b64decode(asked["content"], altchars=b"-_", validate=True)
         except binascii.Error:
             data = b"\xff"  # no file of ours: as one that is not UTF-8
         return _made(request, data, asked["digest"], asked["reason"])
@@ -101,7 +101,8 @@ def _preview(
         tables.append(Table(heads, differences, caption="Differences"))
     can_be = bool(found.changes) and not found.errors
     said = f"{found.rows} rows: {len(found.changes)} change a market, {len(found.errors)} errors. Nothing is written."
-    content = base64.b64encode(data).decode() if can_be else ""
+    # Without signs that a form writes as three characters each.
+    content = base64.urlsafe_b64encode(data).decode() if can_be else ""
     return step_page(
         request,
         "Confirm the import",

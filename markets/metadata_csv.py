@@ -15,7 +15,9 @@ from markets.editing import MetadataEditSerializer
 from markets.metadata import FIELDS
 from markets.models import Market, MarketMetadata
 
-MAX_BYTES = 2**20  # of a file that is imported
+# Of a file that is imported. When that is confirmed it comes as base64, a third longer, in a request of at most 1 MiB
+# (aurum/wsgi_bridge.py), with a reason of up to 12,000 bytes.
+MAX_BYTES = 700 * 2**10
 MAX_ROWS = 5_000
 LONGEST_SHOWN = 80  # characters of a cell in an error
 MARKET_ID = re.compile(r"0x[0-9a-f]{64}")

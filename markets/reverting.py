@@ -74,7 +74,7 @@ def _announce_market(book: Book, before: Market, fork: LogPosition) -> None:
             message = feeds.market_reverted(before.market_id, name, fork.timestamp)
             book.publish_state(channel, message, fork.block_number)
         else:
-            shown = in_force([now.market_id]).get(now.market_id, {})
+            shown = in_force([now]).get(now.market_id, {})
             _correct(book, channel, feeds.market_update(now, name, fork.timestamp, shown), fork)
 
 

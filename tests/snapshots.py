@@ -15,7 +15,16 @@ LEFT_OUT = {
     "outbox": {"created_at", "id"},
     "checkpoint": {"safe_block", "finalized_block", "published_block"},
 }
-NOT_DATA = {"indexer_status", "leader", "undo_images", "repair_requests", "rankings", "ranked_users", "revision"}
+NOT_DATA = {
+    "indexer_status",
+    "leader",
+    "undo_images",
+    "repair_requests",
+    "rankings",
+    "ranked_users",
+    "revision",
+    "reorganisations",
+}
 # What subscribers were told: after a reorganisation that is more than the chain that is left says.
 FEED = {"outbox", "channels"}
 

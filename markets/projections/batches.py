@@ -24,7 +24,7 @@ def _publish_states(book: Book, last: LogPosition) -> None:
     markets = [(feeds.market_channel(row.market_id), row) for row in book.changed(Market)]
     positions = [(feeds.user_channel(row.user_address), row) for row in book.changed(Position) if not row.is_amm]
     book.load(Channel, [row_id("channel", channel) for channel, _ in (*markets, *positions)])
-    shown = in_force([market.market_id for _, market in markets]) if markets else {}
+    shown = in_force([market for _, market in markets]) if markets else {}
     for channel, market in markets:
         message = feeds.market_update(market, "market", last.timestamp, shown.get(market.market_id, {}))
         book.publish_state(channel, message, last.block_number)

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from accounts.models import ApiSession, WatchedMarket
 from aurum.admin import MOST_COUNTED, EstimatingPaginator, shortened, visible
-from indexer.models import IndexedEvent, IndexerStatus, RepairRequest
+from indexer.models import IndexedEvent, IndexerStatus, Reorganisation, RepairRequest
 from markets.models import (
     Amm,
     Checkpoint,
@@ -62,6 +62,7 @@ READ_ONLY = (
     IndexedEvent,
     IndexedBlock,
     IndexerStatus,
+    Reorganisation,
     RepairRequest,
     MetadataEdit,
     MarketCorrection,
@@ -179,6 +180,7 @@ def rows() -> dict[type, Any]:
         IndexedEvent: event,
         IndexedBlock: factories.make_block(),
         IndexerStatus: factories.make_status(last_error=HOSTILE),
+        Reorganisation: Reorganisation.objects.create(depth=3, fork_block=1_000_000),
         RepairRequest: RepairRequest.objects.create(
             from_block=1, to_block=2, market_id=market.market_id, reason=HOSTILE, error=HOSTILE
         ),

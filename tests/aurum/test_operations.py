@@ -12,11 +12,12 @@ from django.utils import timezone
 
 from aurum import operations
 from aurum.database import connect
-from indexer.models import RepairRequest
+from indexer.models import Reorganisation, RepairRequest
+from markets.chaintime import rfc3339
 from markets.models import IndexedBlock
 from resolver.models import Kind, WalletAction, WalletStatus, WalletSwitch
 from tests import factories
-from tests.factories import HOSTILE
+from tests.factories import HOSTILE, START
 
 pytestmark = pytest.mark.django_db
 
@@ -66,6 +67,8 @@ def test_the_figures(viewer: Client) -> None:
     )
     factories.make_event(processed=False, error="e", block_number=500)
     RepairRequest.objects.create(from_block=10, to_block=19, next_block=15, reason="r")
+    for depth in range(1, 8):
+        Reorganisation.objects.create(at=START, depth=depth, fork_block=1_000 * depth)
     make_action()
     make_action(state="failed", error="reverted")
     WalletSwitch.objects.update_or_create(pk=1, defaults={"stopped": True, "reason": "gas"})
@@ -89,6 +92,12 @@ def test_the_figures(viewer: Client) -> None:
     assert facts["sockets"] == ("0", "")
     tables = answer.json()["tables"]
     assert [row["cells"][:3] for row in tables["nodes"]] == [["rpc.example", "healthy", "12 ms"]]
+    assert [row["cells"][1:] for row in tables["reorganisations"]] == [
+        [f"{depth} blocks", f"{depth},000"] for depth in (7, 6, 5, 4, 3)
+    ]
+    newest = tables["reorganisations"][0]
+    assert newest["cells"][0] == rfc3339(START)
+    assert viewer.get(newest["url"]).status_code == 200
     assert [row["cells"][:4] for row in tables["repairs"]] == [["blocks 10 to 19", "running", "50%", "r"]]
     assert [(row["state"], row["cells"][3]) for row in tables["actions"]] == [("bad", "reverted"), ("", "")]
     # Without a script the page says the same.
@@ -118,6 +127,14 @@ def test_the_wallet(
     facts = viewer.get(SOURCE).json()["facts"]
     assert tuple(facts["wallet"][name] for name in ("text", "state", "note")) == wallet
     assert tuple(facts["balance"][name] for name in ("text", "state", "note")) == (*balance, signer)
+
+
+def test_corrections_that_expired_wait_for_nobody(viewer: Client) -> None:
+    for expires_at, text in ((timezone.now(), "0"), (timezone.now() + timedelta(days=1), "1")):
+        factories.make_correction(factories.make_market(), "payouts", None, since=None, expires_at=expires_at)
+        fact = viewer.get(SOURCE).json()["facts"]["corrections"]
+        assert (fact["text"], fact["state"]) == (text, "warn" if text == "1" else "")
+        assert viewer.get("/admin/markets/marketcorrection/?state=pending").context["cl"].result_count == int(text)
 
 
 def test_a_wallet_that_has_not_run(viewer: Client) -> None:
@@ -176,6 +193,7 @@ def test_the_number_of_statements_does_not_grow(viewer: Client, page: str) -> No
         make_events(rows, minutes_ago=3)
         for number in range(rows):
             factories.make_event(processed=False, error="e")
+            Reorganisation.objects.create(depth=1, fork_block=number)
             RepairRequest.objects.create(from_block=number, to_block=number, reason="r")
             make_action()
         with CaptureQueriesContext(

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from django.utils import timezone
 from django.utils.html import escape
 
 from indexer.models import IndexedEvent, RepairRequest
+from markets import corrections
 from markets.models import Market, MarketCorrection, MarketMetadata, MarketPlacement
 from operators.models import AuditEntry
 from tests import factories
@@ -76,6 +78,11 @@ def confirmed(client: Client, market: Market, asked: dict[str, str]) -> Any:
     return client.post(correct_page(market), {**asked, "seen": seen})
 
 
+def approved(client: Client, url: str) -> Any:
+    """Looks at a correction, and approves what the page then shows."""
+    return client.post(url, dict(client.get(url).context["hidden"]))
+
+
 def audit() -> list[tuple[str, str, str, str]]:
     return list(AuditEntry.objects.order_by("id").values_list("actor", "action", "subject", "reason"))
 
@@ -118,7 +125,7 @@ def test_a_guarded_one_waits_for_a_second_person(olga: Client, market: Market, c
     other = person("rita", second, is_superuser=second == "superuser")
     assert "the correction says" in other.get(approve).text
     assert client.get(path).json()["corrected"] is False, "to look is not to approve"
-    assert other.post(approve).status_code == 302
+    assert approved(other, approve).status_code == 302
     assert client.get(path).json()["payouts"] == ["1", "0"]
     assert [row[:2] for row in audit()] == [("olga", "correction.request"), ("rita", "correction.approve")]
     assert "there is nothing to approve" in other.post(approve).text
@@ -129,7 +136,7 @@ def test_no_superuser_approves_their_own(market: Market) -> None:
     confirmed(root, market, form("outcomes", "Aye\nNay"))
     correction = MarketCorrection.objects.get()
     User.objects.filter(username="root").update(username="another name")
-    assert root.post(f"/admin/markets/marketcorrection/{correction.pk}/approve/").status_code == 200
+    assert approved(root, f"/admin/markets/marketcorrection/{correction.pk}/approve/").status_code == 200
     correction.refresh_from_db()
     assert (correction.since, correction.approved_by) == (None, None)
 
@@ -155,8 +162,60 @@ def test_one_waits_at_a_time_and_what_changed_meanwhile_is_shown_again(olga: Cli
     seen = dict(olga.post(correct_page(market), question).context["hidden"])["seen"]
     Market.objects.update(question="by a reorganisation")
     again = olga.post(correct_page(market), {**question, "seen": seen})
-    assert "has changed since you saw the difference" in again.text
+    assert "has changed since you saw it" in again.text
     assert MarketCorrection.objects.count() == 1
+
+
+def test_of_two_who_confirm_at_once_the_second_sees_what_the_first_did(
+    olga: Client, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = form("question", "Another?")
+    seen = dict(olga.post(correct_page(market), asked).context["hidden"])["seen"]
+    propose = corrections.propose
+
+    def overtaken(*asked: Any, **more: Any) -> corrections.Proposal:
+        proposal = propose(*asked, **more)
+        factories.make_correction(market, "question", "The first one's?")
+        return proposal
+
+    monkeypatch.setattr(corrections, "propose", overtaken)
+    again = olga.post(correct_page(market), {**asked, "seen": seen})
+    monkeypatch.undo()
+    assert "has changed since you saw it" in again.text
+    assert dict(again.context["tables"][0].rows)["is shown now"] == "The first one's?"
+    assert (MarketCorrection.objects.get().revoked_at, audit()) == (None, [])
+    assert olga.post(correct_page(market), dict(again.context["hidden"])).status_code == 302
+    assert AuditEntry.objects.get().before == {"question": "The first one's?", "chain": market.question}
+
+
+def test_who_approves_approves_what_they_saw(olga: Client, market: Market) -> None:
+    correction = factories.make_correction(market, "outcomes", ["Aye", "Nay"], since=None)
+    page = f"/admin/markets/marketcorrection/{correction.pk}/approve/"
+    seen = dict(olga.get(page).context["hidden"])
+    factories.make_correction(market, "outcomes", ["Sure", "Never"])
+    for body in (seen, {}):
+        again = olga.post(page, body)
+        assert "has changed since you saw it" in again.text
+        rows = dict(again.context["tables"][0].rows)
+        assert (rows["the chain says"], rows["is shown now"], rows["the correction says"]) == (
+            *('["Yes", "No"]', '["Sure", "Never"]', '["Aye", "Nay"]'),
+        )
+    assert audit() == []
+    assert olga.post(page, dict(again.context["hidden"])).status_code == 302
+    assert AuditEntry.objects.get().before == {"outcomes": ["Sure", "Never"], "chain": ["Yes", "No"]}
+
+
+def test_a_pending_one_that_expires_is_no_hindrance(olga: Client, market: Market) -> None:
+    correction = factories.make_correction(market, "payouts", ["0", "1"], since=None, expires_at=timezone.now())
+    page = f"/admin/markets/marketcorrection/{correction.pk}/revoke/"
+    assert "there is nothing to revoke" in olga.post(page, {"reason": "late"}).text
+    assert confirmed(olga, market, form("payouts", "1 0")).status_code == 302
+    correction.refresh_from_db()
+    assert correction.state_at(timezone.now()) == "revoked"
+    assert correction.revoked_because == "It expired before anybody approved it."
+    assert [row[1] for row in audit()] == ["correction.lapse", "correction.request"]
+    assert AuditEntry.objects.order_by("id")[0].before == {"payouts": ["0", "1"], "id": correction.pk}
+    assert MarketCorrection.objects.get(revoked_at=None).value == ["1", "0"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from indexer.status import MOST_LAG
 from tests import factories
 from tests.factories import FACTORY, FIRST_BLOCK, ORACLE, START, hex_id
 from tests.problems import problem_of
@@ -158,6 +159,15 @@ def test_a_silent_indexer_is_degraded(client: Client) -> None:
     factories.make_status(heartbeat_at=START)
     body = get(client, "/api/status")
     assert (body["status"], body["indexer"]["state"]) == ("degraded", "stopped")
+
+
+@pytest.mark.parametrize(("behind", "status"), [(MOST_LAG, "operational"), (MOST_LAG + 1, "degraded")])
+def test_an_indexer_that_is_behind_is_degraded(client: Client, behind: int, status: str) -> None:
+    """As /health says."""
+    factories.make_checkpoint(block_number=1_000_000)
+    factories.make_status(head_block=1_000_000 + behind)
+    body = get(client, "/api/status")
+    assert (body["status"], body["indexer"]["state"]) == (status, "running")
 
 
 def test_an_indexer_that_gave_a_reason_to_stop_is_stopped_at_once(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,12 +10,17 @@ from threading import Event
 from typing import Any, NamedTuple
 
 import pytest
+import requests
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client as Browser
 from eth_utils import to_checksum_address
 
 from aurum.answer_cache import TRUST
 from aurum.wsgi_bridge import MAX_BODY
 from indexer.devchain.deploy import Deployment
+from markets.metadata_csv import MAX_BYTES
 from markets.models import Checkpoint, MarketMetadata
 from tests import factories
 from tests.processes import serving
@@ -318,6 +324,33 @@ def test_a_body_that_nobody_reads_is_a_problem_with_an_id(server: str) -> None:
         "detail": "The body is too large.",
         "requestId": answer.headers["x-request-id"],
     }
+
+
+def test_the_largest_file_that_can_be_imported_passes_both_steps(server: str) -> None:
+    """The second step brings the file again, as base64 in a form, where each `/` would be three characters."""
+    text = "?" * 10_000  # `Pz8/` in base64
+    market_ids = [factories.hex_id("imported", number) for number in range(MAX_BYTES // 10_100)]
+    MarketMetadata.objects.bulk_create(MarketMetadata(market_id=market_id) for market_id in market_ids)
+    lines = "".join(["marketId,description\n", *(f"{market_id},{text}\n" for market_id in market_ids)])
+    file = lines.ljust(MAX_BYTES, "\n").encode()
+    page = f"http://{server}/admin/markets/marketmetadata/import/"
+    browser = Browser()
+    browser.force_login(User.objects.create_superuser("olga"))
+    with requests.Session() as session:
+        session.cookies.set(settings.SESSION_COOKIE_NAME, browser.cookies[settings.SESSION_COOKIE_NAME].value)
+        form = session.get(page, timeout=PATIENCE).text
+        assert f"{MAX_BYTES // 1024} KiB" in form
+        asked = hidden(form) | {"reason": "\U0001f600" * 1_000}
+        preview = session.post(page, asked, files={"file": file}, timeout=PATIENCE)
+        assert f"{len(market_ids)} change a market, 0 errors" in preview.text
+        made = session.post(page, hidden(preview.text), timeout=PATIENCE, allow_redirects=False)
+    assert (len(file), made.status_code) == (MAX_BYTES, 302)
+    assert not MarketMetadata.objects.filter(description="").exists()
+
+
+def hidden(page: str) -> dict[str, str]:
+    """What a page's form brings back by itself."""
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -12,7 +12,7 @@ from indexer.devchain.actions import Actions, Call
 from indexer.devchain.actions import Market as ChainMarket
 from indexer.devchain.bots import Bots
 from indexer.devchain.deploy import Deployment, artifact
-from indexer.models import IndexedEvent, IndexerStatus, UndoImage
+from indexer.models import MOST_REORGANISATIONS, IndexedEvent, IndexerStatus, Reorganisation, UndoImage
 from indexer.reorg import BelowFinality
 from markets.models import Amm, Channel, Checkpoint, Market, OutboxMessage, Trade
 from tests.indexing import assert_equals_fresh_sync, runner, sync
@@ -57,6 +57,14 @@ def live(seed: int, steps: int) -> Callable[[Actions], object]:
             bots.step()
 
     return body
+
+
+@pytest.mark.django_db
+def test_the_last_reorganisations_are_remembered() -> None:
+    for depth in range(MOST_REORGANISATIONS + 3):
+        Reorganisation.note(depth=depth, fork_block=10)
+    depths = Reorganisation.objects.order_by("id").values_list("depth", flat=True)
+    assert list(depths) == list(range(3, MOST_REORGANISATIONS + 3))
 
 
 @pytest.fixture
@@ -118,6 +126,8 @@ def test_a_rollback_that_grows_longer_than_before(traded: tuple[Actions, ChainMa
         sync(actions.deployment, batch_size=7)
         status = IndexerStatus.objects.get()
         assert (status.reorganisations, status.last_reorganisation_depth) == (round_ + 1, depth)
+        noted = Reorganisation.objects.values_list("depth", "fork_block").order_by("id")
+        assert (len(noted), noted[round_]) == (round_ + 1, (depth, head - depth))
         assert Trade.objects.count() == trades - min(depth, 2) + 2
         assert Truth(actions.w3, actions.deployment).differences() == [], depth
     assert_equals_fresh_sync(actions.deployment)

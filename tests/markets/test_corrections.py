@@ -13,8 +13,10 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import WatchedMarket
+from aurum.market_page import field_rows
 from markets import snapshots
 from markets.correctable import CORRECTABLE, BadValue
+from markets.correcting import untold
 from markets.corrections import chain_values, in_force
 from markets.models import Market, MarketCorrection, MarketPlacement, Revision
 from markets.pages import ETAG_NOW
@@ -84,7 +86,8 @@ def test_a_correction_is_laid_over_everywhere(client: Client, market: Market, fi
     assert get(client, path) == before | expected | {"corrected": True, "corrections": [entry]}
     row = {name: value for name, value in before.items() if name != "corrections"} | expected | {"corrected": True}
     assert get(client, "/api/markets")["results"] == [row]
-    assert json.loads(snapshots.read_markets([market.market_id])[market.market_id]) == row
+    snapshot = json.loads(snapshots.read_markets([market.market_id])[market.market_id])
+    assert snapshot == row | {"corrections": [entry]}
     assert get(client, f"{path}?asOfBlock=2000")["corrections"] == [entry]
     assert get(client, f"{path}?asOfBlock=2000")[next(iter(expected))] == next(iter(expected.values()))
     user = User.objects.create_user("0x" + "11" * 20)
@@ -201,6 +204,17 @@ def test_a_list_that_does_not_fit_is_not_shown(client: Client, market: Market) -
         *(["Yes", "No"], None, False),
         [],
     )
+    # Nor to subscribers, nor in the admin.
+    assert in_force([market]) == {}
+    assert {row.corrected for row in field_rows(market)} == {""}
+    market.outcomes = ["1", "2", "3"]
+    assert in_force([market]) == {market.market_id: {"outcomes": ["one", "two", "three"]}}
+
+
+def test_what_is_announced_and_what_is_shown_end_at_one_moment(market: Market) -> None:
+    """The transaction's, which began before this one expired: else it would be told of as ended, and still shown."""
+    factories.make_correction(market, "question", "Another?", told=True, expires_at=timezone.now())
+    assert (untold(), in_force([market])) == (False, {market.market_id: {"question": "Another?"}})
 
 
 def test_hostile_values_are_json_and_nothing_else(client: Client, market: Market) -> None:
@@ -227,7 +241,7 @@ def test_markets_that_share_an_id_of_another_chain_are_not_touched(client: Clien
     other = factories.make_market()
     factories.make_correction(market, "question", "Another?")
     assert get(client, f"/api/markets/{other.market_id}")["corrected"] is False
-    assert in_force([market.market_id, other.market_id]) == {market.market_id: {"question": "Another?"}}
+    assert in_force([market, other]) == {market.market_id: {"question": "Another?"}}
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
