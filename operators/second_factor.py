@@ -44,16 +44,23 @@ def new_device(user: Any) -> TOTPDevice:
 
 
 def confirm(request: HttpRequest, device: TOTPDevice, code: str) -> list[str] | None:
-    """Puts a new device to use if the code is its own; the recovery codes, which are told once. None: a wrong code."""
+    """Puts a new device in the place of all others, if the code is its own; the recovery codes, which are told once.
+
+    None: a wrong code.
+    """
     with transaction.atomic():
         if not (TOTP_CODE.fullmatch(code) and device.verify_is_allowed()[0] and device.verify_token(code)):
             return None
         device.confirmed = True
         device.save()
-        recovery, _ = StaticDevice.objects.get_or_create(user=device.user, name="recovery")
-        recovery.token_set.all().delete()
+        # What was lost must not sign in any more, nor a session that it opened go on.
+        others = [each for each in devices_for_user(device.user, confirmed=None) if each != device]
+        for other in others:
+            other.delete()
+        recovery = StaticDevice.objects.create(user=device.user, name="recovery")
         codes = [StaticToken.random_token() for _ in range(RECOVERY_CODES)]
         StaticToken.objects.bulk_create(StaticToken(device=recovery, token=each) for each in codes)
-        audit.record(request, "second_factor.set_up", f"user:{device.user.get_username()}")
+        subject = f"user:{device.user.get_username()}"
+        audit.record(request, "second_factor.set_up", subject, before={"devices": len(others)})
     login(request, device)
     return codes

@@ -4,12 +4,13 @@ import re
 from base64 import b32decode
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from django_otp.oath import TOTP
-from django_otp.plugins.otp_static.models import StaticToken
+from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from operators.models import AuditEntry
@@ -106,6 +107,42 @@ def test_a_recovery_code_signs_in_once(client: Client, ada: User) -> None:
     assert sign_in(Client(), code)["Location"] == HOME
     assert StaticToken.objects.count() == RECOVERY_CODES - 1
     assert sign_in(Client(), code).status_code == 200
+
+
+def test_another_phone_takes_the_place_of_the_one_before(client: Client, ada: User) -> None:
+    codes = set_up(client, ada)
+    lost = TOTPDevice.objects.get()
+    StaticDevice.objects.create(user=ada, name="another").token_set.create(token="another")
+    client.get(SET_UP)
+    new = TOTPDevice.objects.get(user=ada, confirmed=False)
+    assert "recovery-codes" in client.post(SET_UP, {"code": present_code(new)}).text
+    assert [*TOTPDevice.objects.all()] == [new]
+    for code in (present_code(lost, step=1), codes[1], "another"):
+        assert sign_in(Client(), code).status_code == 200
+    assert client.get(HOME).status_code == 200
+    entries = AuditEntry.objects.order_by("id").values_list("action", "subject", "before")
+    assert [*entries] == [
+        ("second_factor.set_up", "user:ada", {"devices": 0}),
+        ("second_factor.set_up", "user:ada", {"devices": 3}),
+    ]
+
+
+@pytest.mark.parametrize("lost", ["phone", "recovery code"])
+def test_the_sessions_of_what_was_lost_end(client: Client, ada: User, lost: str) -> None:
+    codes = set_up(client, ada)
+    thief = Client()
+    code = present_code(TOTPDevice.objects.get(), step=1) if lost == "phone" else codes[0]
+    assert sign_in(thief, code)["Location"] == HOME
+    client.get(SET_UP)
+    client.post(SET_UP, {"code": present_code(TOTPDevice.objects.get(confirmed=False))})
+    assert thief.get(HOME).status_code == 302
+    assert client.get(HOME).status_code == 200
+
+
+def test_a_form_that_was_refused_leaves_no_code_behind(client: Client, ada: User) -> None:
+    code = set_up(client, ada)[0]
+    sign_in(client, code, password="a guess")
+    assert code not in str(AccessAttempt.objects.values().get())
 
 
 def test_a_password_alone_cannot_replace_the_second_factor(client: Client, ada: User) -> None:
