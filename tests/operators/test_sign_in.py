@@ -1,7 +1,9 @@
 """Who enters the admin, and with what: password, code, recovery codes; and what happens to those who guess."""
 
 import re
+import sys
 from base64 import b32decode
+from importlib.util import find_spec, module_from_spec
 
 import pytest
 from axes.models import AccessAttempt
@@ -167,6 +169,26 @@ def test_guessing_locks_the_name_for_the_address_that_guesses(client: Client, ad
     locked = sign_in(client)
     assert (locked.status_code, locked["Retry-After"]) == (429, "900")
     assert sign_in(client, address="192.0.2.2")["Location"] == HOME
+
+
+def test_the_admin_stands_elsewhere(client: Client, ada: User, settings, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    settings.ADMIN_PATH = "ops/door"
+    spec = find_spec("aurum.urls")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(urls := module_from_spec(spec))
+    monkeypatch.setitem(sys.modules, "elsewhere", urls)
+    settings.ROOT_URLCONF = "elsewhere"
+    for page in ("", "login/", "operations.json", "second-factor/", "markets/market/"):
+        assert client.get(f"/admin/{page}").status_code == 404, page
+    assert client.get("/ops/door/")["Location"] == "/ops/door/login/?next=/ops/door/"
+    form = {"username": "ada", "password": PASSWORD, "next": "/ops/door/"}
+    assert client.post("/ops/door/login/", form)["Location"] == "/ops/door/"
+    assert client.get("/ops/door/login/")["Location"] == "/ops/door/second-factor/"
+    settings.ADMIN_TOTP = False
+    page = client.get("/ops/door/")
+    assert (page.status_code, "/admin/" in page.text.replace("/static/admin/", "")) == (200, False)
+    assert client.get("/ops/door/operations.json").status_code == 200
 
 
 @pytest.mark.parametrize("address", ["2001:db8::7", "", "nonsense"])
