@@ -141,6 +141,19 @@ def test_the_sessions_of_what_was_lost_end(client: Client, ada: User, lost: str)
     assert client.get(HOME).status_code == 200
 
 
+def test_what_a_superuser_does_for_who_has_lost_everything(client: Client, ada: User, settings) -> None:  # type: ignore[no-untyped-def]
+    set_up(client, ada)
+    root = Client()
+    root.force_login(User.objects.create_superuser("root"), backend=BACKEND)
+    settings.ADMIN_TOTP = False
+    for kind in (TOTPDevice, StaticDevice):
+        delete = f"admin:{kind._meta.label_lower.replace('.', '_')}_delete"
+        root.post(reverse(delete, args=[kind.objects.get().pk]), {"post": "yes"})
+    settings.ADMIN_TOTP = True
+    assert client.get(HOME).status_code == 302
+    assert len(set_up(Client(), ada)) == RECOVERY_CODES
+
+
 def test_a_form_that_was_refused_leaves_no_code_behind(client: Client, ada: User) -> None:
     code = set_up(client, ada)[0]
     sign_in(client, code, password="a guess")
