@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Max, Min, QuerySet
@@ -15,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from aurum.admin import (
     ListedFilter,
+    MaybeReasonForm,
     ReadOnlyAdmin,
     ReasonForm,
     Table,
@@ -46,8 +48,15 @@ class EventNameFilter(ListedFilter):
         return queryset.filter(event_name=self.value()) if self.value() else queryset
 
 
+class ReasonedActionForm(ActionForm):
+    """Asks why beside the list's actions."""
+
+    reason = forms.CharField(required=False, max_length=1_000, label="Reason:")
+
+
 @admin.register(IndexedEvent)
 class IndexedEventAdmin(ReadOnlyAdmin):
+    action_form = ReasonedActionForm
     actions = ("try_again",)  # type: ignore[assignment]  # None above means that there is none
     list_display = (
         "id",
@@ -101,7 +110,8 @@ class IndexedEventAdmin(ReadOnlyAdmin):
         if not span["count"]:
             self.message_user(request, "None of these events failed.", messages.WARNING)
             return
-        repair = retry(request, span["first"], span["last"], span["count"])
+        reason = request.POST.get("reason", "").strip()
+        repair = retry(request, span["first"], span["last"], span["count"], reason)
         self.log_change(request, repair, repair.reason)
         link = row_link("indexer_repairrequest", repair.pk, str(repair))
         self.message_user(request, format_html("The indexer will try again: {}.", link), messages.SUCCESS)
@@ -138,18 +148,19 @@ class IndexedEventAdmin(ReadOnlyAdmin):
         return "0x" + bytes(event.data).hex()
 
 
-def retry(request: HttpRequest, first: int, last: int, count: int) -> RepairRequest:
+def retry(request: HttpRequest, first: int, last: int, count: int, reason: str) -> RepairRequest:
     """Queues the failed events' blocks, and says so in the audit."""
     name = request.user.get_username()
     with transaction.atomic():
         repair = RepairRequest.objects.create(
             from_block=first,
             to_block=last,
-            reason=f"{name} tries {count} failed events again",
+            reason=reason or f"{name} tries {count} failed events again",
             requested_by=name,
             replay=True,
         )
-        _audited(request, "event.retry", repair, after={"fromBlock": first, "toBlock": last, "events": count})
+        after = {"fromBlock": first, "toBlock": last, "events": count}
+        _audited(request, "event.retry", repair, after=after, reason=reason)
     return repair
 
 
@@ -158,8 +169,9 @@ def retry_one(request: HttpRequest, event_id: Any) -> HttpResponse:
     event = get_object_or_404(IndexedEvent, pk=event_id)
     if not request.user.has_perm("indexer.change_indexedevent"):
         raise PermissionDenied
-    if request.method == "POST" and not event.processed:
-        repair = retry(request, event.block_number, event.block_number, 1)
+    form = MaybeReasonForm(request.POST if request.method == "POST" else None)
+    if form.is_valid() and not event.processed:
+        repair = retry(request, event.block_number, event.block_number, 1, form.cleaned_data["reason"])
         messages.success(request, "The indexer will try again.")
         return redirect("admin:indexer_repairrequest_change", repair.pk)
     rows = [
@@ -172,6 +184,7 @@ def retry_one(request: HttpRequest, event_id: Any) -> HttpResponse:
         intro=["The indexer reads its block once more, and builds the tables anew from the stored events."],
         errors=["It did not fail."] if event.processed else [],
         tables=[Table(("", "value"), rows)],
+        form=form,
         submit="" if event.processed else "Try again",
         crumbs=[
             ("Indexed events", reverse("admin:indexer_indexedevent_changelist")),

@@ -360,8 +360,8 @@ def test_failed_events_are_found_and_say_why(operator: Client) -> None:
     assert "0x00ff" in operator.get(change_page(failed)).text
 
 
-def try_again(client: Client, *events: IndexedEvent) -> Any:
-    form = {"action": "try_again", "_selected_action": [str(event.pk) for event in events]}
+def try_again(client: Client, *events: IndexedEvent, **more: str) -> Any:
+    form = {"action": "try_again", "_selected_action": [str(event.pk) for event in events], **more}
     return client.post(changelist(IndexedEvent), form, follow=True)
 
 
@@ -382,6 +382,16 @@ def test_failed_events_are_tried_again_by_the_indexer(operator: Client) -> None:
         request.reason,
     )
     assert operator.get(change_page(request)).status_code == 200
+
+
+def test_why_they_are_tried_again_is_in_the_audit(operator: Client) -> None:
+    event = factories.make_event(processed=False, error="error")
+    assert 'name="reason"' in operator.get(changelist(IndexedEvent)).text
+    assert not RepairRequest.objects.exists()
+    try_again(operator, event, reason="x" * 1_001)
+    assert not RepairRequest.objects.exists()
+    try_again(operator, event, reason=" the decoder is mended ")
+    assert RepairRequest.objects.get().reason == AuditEntry.objects.get().reason == "the decoder is mended"
 
 
 def test_events_that_did_not_fail_are_not_tried_again(operator: Client) -> None:
