@@ -15,18 +15,10 @@ from django.http import HttpRequest, HttpResponse
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from aurum.admin import ReadOnlyAdmin, shortened, visible
+from aurum.admin import ReadOnlyAdmin, ReasonForm, shortened, visible
 from operators.audit import record
 
 LONGEST_SUBJECT = 200  # characters; what guessers type as a name may be longer
-
-
-class Reasoned(forms.ModelForm):
-    """Asks why, for the audit."""
-
-    reason = forms.CharField(
-        max_length=1_000, widget=forms.Textarea(attrs={"rows": 2}), help_text="For the audit: why this is done."
-    )
 
 
 class Audited(admin.ModelAdmin):
@@ -80,11 +72,15 @@ class Audited(admin.ModelAdmin):
         record(request, f"{self.kind}.delete", self.subject(row), before=self.tell(row))
 
 
-class ReasonedUserForm(Reasoned, UserChangeForm):
+class PersonForm(ReasonForm, UserChangeForm):
     pass
 
 
-class ReasonedNewUserForm(Reasoned, AdminUserCreationForm):
+class NewPersonForm(ReasonForm, AdminUserCreationForm):
+    pass
+
+
+class GroupForm(ReasonForm, forms.ModelForm):
     pass
 
 
@@ -94,8 +90,8 @@ class PeopleAdmin(Audited, UserAdmin):
         *("username", "first_name", "last_name", "email"),
         *("is_active", "is_staff", "is_superuser", "groups", "user_permissions"),
     )
-    form = ReasonedUserForm
-    add_form = ReasonedNewUserForm
+    form = PersonForm
+    add_form = NewPersonForm
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         with transaction.atomic():
@@ -110,7 +106,7 @@ class PeopleAdmin(Audited, UserAdmin):
 class GroupsAdmin(Audited, GroupAdmin):
     kind = "group"
     told = ("name", "permissions")
-    form = Reasoned
+    form = GroupForm
     fieldsets = ((None, {"fields": told}),)
 
     def record_deletion(self, request: HttpRequest, row: Any) -> None:

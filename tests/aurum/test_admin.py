@@ -260,7 +260,9 @@ def test_metadata_is_edited_and_the_market_stays(operator: Client, rows: dict[ty
         "image_url": "https://img.example/a.png",
         "resolution_source": "",
     }
-    assert operator.post(change_page(rows[MarketMetadata]), form | {"market": "0x00"}).status_code == 302
+    sent = form | {"market": "0x00", "reason": "from the desk"}
+    assert operator.post(change_page(rows[MarketMetadata]), sent).status_code == 302
+    assert AuditEntry.objects.get(action="metadata.edit").reason == "from the desk"
     metadata = MarketMetadata.objects.get()
     assert (metadata.pk, metadata.category, metadata.image_url) == (
         market.pk and market.market_id,
