@@ -39,8 +39,9 @@ def verified_by(user: Any, code: str) -> Device | None:
 
 def new_device(user: Any) -> TOTPDevice:
     """The device that `user` is about to set up; the same until it is confirmed, so that a page can be loaded again."""
-    device, _ = TOTPDevice.objects.get_or_create(user=user, confirmed=False, defaults={"name": "phone"})
-    return device
+    # Two pages that are loaded at once make two; the first one counts, and `confirm` deletes the other.
+    begun = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk").first()
+    return begun or TOTPDevice.objects.create(user=user, confirmed=False, name="phone")
 
 
 def confirm(request: HttpRequest, device: TOTPDevice, code: str) -> list[str] | None:

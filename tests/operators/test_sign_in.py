@@ -85,6 +85,14 @@ def test_setting_up_the_second_factor(client: Client, ada: User) -> None:
     }
 
 
+def test_two_pages_that_were_loaded_at_once(client: Client, ada: User) -> None:
+    first, _ = (TOTPDevice.objects.create(user=ada, confirmed=False) for _ in range(2))
+    sign_in(client)
+    client.get(SET_UP)
+    assert "recovery-codes" in client.post(SET_UP, {"code": present_code(first)}).text
+    assert [*TOTPDevice.objects.all()] == [first]
+
+
 def test_a_wrong_code_sets_nothing_up(client: Client, ada: User) -> None:
     sign_in(client)
     for code in ("000000", "", "x" * 6, "1" * 400):
