@@ -118,6 +118,14 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(max_length=1_000, widget=forms.Textarea(attrs={"rows": 2}))
 
 
+class MaybeReasonForm(ReasonForm):
+    """The same, of those who have something to say."""
+
+    reason = forms.CharField(
+        required=False, max_length=1_000, widget=forms.Textarea(attrs={"rows": 2}), help_text="For the audit."
+    )
+
+
 class EstimatingPaginator(Paginator):
     """Never counts a big table: its size is the planner's estimate, a filtered list's is counted up to a bound."""
 

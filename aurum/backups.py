@@ -16,6 +16,7 @@ from typing import IO, Any, LiteralString, cast
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from aurum import postgres_tools
 from aurum.contents import contents, differences, tables
@@ -52,6 +53,17 @@ END $$;
 NEW_SETTING = b"SET transaction_timeout = 0;\n"
 
 
+# Into the audit, where the restored database has one: a backup of another version may not.
+TOLD: LiteralString = """
+    BEGIN
+        IF to_regclass('public.audit_entries') IS NOT NULL THEN
+            INSERT INTO public.audit_entries (actor, address, request_id, action, subject, "after", reason)
+            VALUES ('command', '', '', 'database.restore', 'command:restore', {after}, '');
+        END IF;
+    END
+"""
+
+
 class BackupError(Exception):
     """A backup can't be made, or not be restored; nothing was changed. The message is for a person."""
 
@@ -82,13 +94,13 @@ class Database:
             file.write(SEAL.format(digest.hexdigest()).encode())
             return contents(session) if compare else {}
 
-    def restore(self, path: Path, *, replace: bool, name: str) -> int:
+    def restore(self, path: Path, *, replace: bool, name: str, audited: bool = True) -> int:
         """Restores a backup in one transaction, and returns how many tables there are then.
 
-        `name` is the application_name of this process. Raises BackupError where the database is in use, or holds tables
-        that `replace` does not give up.
+        `name` is the application_name of this process. The audit that is restored tells of it, if `audited`. Raises
+        BackupError where the database is in use, or holds tables that `replace` does not give up.
         """
-        check(path)
+        checksum = check(path)
         with self.connect() as session:
             for key, holder in ((INDEXER_LOCK, "an indexer"), (MIGRATION_LOCK, "a migration")):
                 if not session.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()[0]:  # type: ignore[index]
@@ -98,12 +110,14 @@ class Database:
                 raise BackupError(f"this database is in use: stop these processes first: {', '.join(users)}")
             if tables(session) and not replace:
                 raise BackupError("this database is not empty: give another, or say --replace to lose what it holds")
-            self._write(path, EMPTY if replace else b"", server=_major(session))
+            after = {"file": str(path), "sha256": checksum, "replace": replace}
+            behind = _told(session, after) if audited else b""
+            self._write(path, EMPTY if replace else b"", behind, server=_major(session))
             session.execute("ANALYZE")
             return len(tables(session))
 
-    def _write(self, path: Path, before: bytes, *, server: int) -> None:
-        """Runs the backup's statements. COMMIT is sent only when all of them have been."""
+    def _write(self, path: Path, before: bytes, behind: bytes, *, server: int) -> None:
+        """Runs the backup's statements, between others. COMMIT is sent only when all of them have been."""
         read, write = (postgres_tools.find(program, server=server) for program in ("pg_restore", "psql"))
         arguments = ("--file=-", "--no-owner", "--no-privileges", str(path.absolute()))
         quiet = ("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
@@ -120,7 +134,7 @@ class Database:
                 first = False
             # Without it psql ends as well, and its transaction is undone.
             if reader.wait() == 0:
-                statements.write(b"\nCOMMIT;\n")
+                statements.write(b"\n" + behind + b"\nCOMMIT;\n")
             statements.close()
 
     @contextmanager
@@ -144,7 +158,7 @@ def verify(path: Path, database: Database, expected: dict[str, Any], *, name: st
     Raises BackupError where anything differs.
     """
     with database.beside() as other:
-        count = other.restore(path, replace=False, name=name)
+        count = other.restore(path, replace=False, name=name, audited=False)
         with other.connect() as session:
             different = differences(expected, contents(session))
     if different:
@@ -189,6 +203,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _told(session: psycopg.Connection, after: Mapping[str, Any]) -> bytes:
+    """The statement that writes a restore into the audit of what it restores."""
+    body = sql.SQL(TOLD).format(after=sql.Literal(Jsonb(after))).as_string(session)
+    return sql.SQL("DO {};").format(sql.Literal(body)).as_bytes(session)
 
 
 def _chunks(stream: IO[bytes] | None) -> Iterator[bytes]:

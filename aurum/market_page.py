@@ -4,7 +4,7 @@ It reads every application. Each part is bounded, and found by the market throug
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -135,7 +135,7 @@ def panels(request: HttpRequest, market: Market) -> dict[str, Any]:
         "volume": _amount(market.volume, token),
         "holders": _holders(market, token),
         "trades": _trades(market, token),
-        "timeline": timeline(market),
+        "timeline": timeline(market, request.user),
         "most_steps": MOST_STEPS,
         "most_holders": MOST_HOLDERS,
     }
@@ -245,10 +245,17 @@ def _amount(amount: int, token: CollateralToken | None) -> str:
 # --- timeline ---------------------------------------------------------------------------------------------------------
 
 
-def timeline(market: Market) -> list[Step]:
+def timeline(market: Market, user: Any) -> list[Step]:
     """What the chain, the oracle and people did, newest first. What is newest of each is newest of all."""
-    sources = (_own_steps, _history, _oracle_steps, _failed_events, _correction_steps, _audit_steps)
-    steps = [step for source in sources for step in source(market)]
+    sources: dict[Callable[[Market], Iterator[Step]], str] = {
+        _own_steps: "markets.view_market",
+        _history: "markets.view_historyentry",
+        _oracle_steps: "oracle.view_question",
+        _failed_events: "indexer.view_indexedevent",
+        _correction_steps: "markets.view_marketcorrection",
+        _audit_steps: "operators.view_auditentry",
+    }
+    steps = [step for source, permission in sources.items() if user.has_perm(permission) for step in source(market)]
     return sorted(steps, key=lambda step: step.at, reverse=True)[:MOST_STEPS]
 
 

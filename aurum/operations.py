@@ -30,6 +30,7 @@ from markets.hub import SOCKETS_OF_ALL
 from markets.models import Checkpoint, IndexedBlock, MarketCorrection, OutboxMessage
 from resolver.models import ActionState, ResolutionRequest, WalletAction, WalletStatus, WalletSwitch
 
+SEEN_BY = "indexer.view_indexerstatus"  # as every group's members may
 MINUTES = 60  # that the charts go back
 MOST_EVENTS = 50_000  # that are read for them
 LONGEST_ERROR = 200  # characters
@@ -97,17 +98,19 @@ class Section:
     tables: Sequence[Rows] = ()
 
 
-def home() -> dict[str, Any]:
-    """What the home page's template shows beside the list of tables."""
+def home(request: HttpRequest) -> dict[str, Any]:
+    """What the home page's template shows beside the list of tables: nothing to whoever is in no group."""
+    if not request.user.has_perm(SEEN_BY):
+        return {}
     return {"sections": read_sections(), "shown_at": timezone.now()}
 
 
 @never_cache
 @require_safe
 def as_json(request: HttpRequest) -> JsonResponse:
-    """The same for the page's script, with the charts' figures. 403 for whoever may not see the admin."""
-    if not admin.site.has_permission(request):
-        return JsonResponse({"detail": "Sign in to the admin."}, status=403)
+    """The same for the page's script, with the charts' figures. 403 for whoever may not see them."""
+    if not (admin.site.has_permission(request) and request.user.has_perm(SEEN_BY)):
+        return JsonResponse({"detail": "Sign in to the admin, as somebody who may see this."}, status=403)
     sections = read_sections()
     return JsonResponse(
         {

@@ -282,6 +282,8 @@ AXES_RESET_ON_SUCCESS = True
 AXES_CLIENT_IP_CALLABLE = "aurum.attempts.ip_address_of"
 AXES_LOCKOUT_CALLABLE = "aurum.attempts.locked_out"
 AXES_VERBOSE = False
+# What is not kept of a form that was refused, beside the password: a recovery code may still be good.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},

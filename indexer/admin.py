@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
@@ -16,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from aurum.admin import (
     ListedFilter,
+    MaybeReasonForm,
     ReadOnlyAdmin,
     ReasonForm,
     Table,
@@ -47,8 +49,15 @@ class EventNameFilter(ListedFilter):
         return queryset.filter(event_name=self.value()) if self.value() else queryset
 
 
+class ReasonedActionForm(ActionForm):
+    """Asks why beside the list's actions."""
+
+    reason = forms.CharField(required=False, max_length=1_000, label="Reason:")
+
+
 @admin.register(IndexedEvent)
 class IndexedEventAdmin(ReadOnlyAdmin):
+    action_form = ReasonedActionForm
     actions = ("try_again",)  # type: ignore[assignment]  # None above means that there is none
     list_display = (
         "id",
@@ -102,7 +111,7 @@ class IndexedEventAdmin(ReadOnlyAdmin):
             self.message_user(request, "None of these events failed.", messages.WARNING)
             return
         try:
-            repairs = retry(request, blocks)
+            repairs = retry(request, blocks, request.POST.get("reason", "").strip())
         except repair_requests.Refused as error:
             self.message_user(request, str(error), messages.ERROR)
             return
@@ -144,13 +153,16 @@ class IndexedEventAdmin(ReadOnlyAdmin):
         return "0x" + bytes(event.data).hex()
 
 
-def retry(request: HttpRequest, blocks: Sequence[int]) -> list[RepairRequest]:
+def retry(request: HttpRequest, blocks: Sequence[int], reason: str) -> list[RepairRequest]:
     """Queues the blocks of failed events, one for each, and says so in the audit. Raises Refused."""
+    name = request.user.get_username()
     with transaction.atomic():
-        repairs = repair_requests.request_events(blocks, count=len(blocks), by=request.user.get_username())
+        repairs = repair_requests.request_events(
+            blocks, by=name, reason=reason or f"{name} tries {len(blocks)} failed events again"
+        )
         for repair in repairs:
             said = {"fromBlock": repair.from_block, "toBlock": repair.to_block, "events": len(blocks)}
-            _audited(request, "event.retry", repair, after=said)
+            _audited(request, "event.retry", repair, after=said, reason=reason)
     return repairs
 
 
@@ -159,8 +171,9 @@ def retry_one(request: HttpRequest, event_id: Any) -> HttpResponse:
     event = get_object_or_404(IndexedEvent, pk=event_id)
     if not request.user.has_perm("indexer.change_indexedevent"):
         raise PermissionDenied
-    if request.method == "POST" and not event.processed:
-        [repair] = retry(request, [event.block_number])
+    form = MaybeReasonForm(request.POST if request.method == "POST" else None)
+    if form.is_valid() and not event.processed:
+        [repair] = retry(request, [event.block_number], form.cleaned_data["reason"])
         messages.success(request, "The indexer will try again.")
         return redirect("admin:indexer_repairrequest_change", repair.pk)
     rows = [
@@ -173,6 +186,7 @@ def retry_one(request: HttpRequest, event_id: Any) -> HttpResponse:
         intro=["The indexer reads its block once more, and builds the tables anew from the stored events."],
         errors=["It did not fail."] if event.processed else [],
         tables=[Table(("", "value"), rows)],
+        form=form,
         submit="" if event.processed else "Try again",
         crumbs=[
             ("Indexed events", reverse("admin:indexer_indexedevent_changelist")),

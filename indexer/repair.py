@@ -5,7 +5,7 @@ out or alters once does not delete a log.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -87,17 +87,20 @@ class Repairer:
         self._fetcher = Fetcher(rpc, span=batch_size)
         self._learner = PositionIdLearner(rpc, ledger.contracts)
 
-    def repair(self, first: int) -> Differences:
+    def repair(self, first: int, *, tell: Callable[[Differences], object]) -> Differences:
         """Compares everything from `first` to the checkpoint, stores what differs, and builds the tables anew.
 
-        Raises ChainMoved or CheckpointMoved, with nothing written; RpcError, MalformedAnswer, InconsistentAnswer.
+        `tell` is called in the transaction that writes. Raises ChainMoved or CheckpointMoved, with nothing written;
+        RpcError, MalformedAnswer, InconsistentAnswer.
         """
         checkpoint = Checkpoint.objects.get()
         differences = Differences()
         for start in range(first, checkpoint.block_number + 1, self.batch_size):
             last = min(start + self.batch_size - 1, checkpoint.block_number)
             differences |= self.compare(start, last, checkpoint, found_amms=_announced(differences.missing))
-        self.store(differences, after=checkpoint)
+        with transaction.atomic():
+            self.store(differences, after=checkpoint)
+            tell(differences)
         return differences
 
     def compare(

@@ -36,7 +36,7 @@ def request_blocks(first: int, last: int, *, reason: str, by: str, market_id: st
     )
 
 
-def request_events(blocks: Sequence[int], *, count: int, by: str) -> list[RepairRequest]:
+def request_events(blocks: Sequence[int], *, reason: str, by: str) -> list[RepairRequest]:
     """Queues the blocks of failed events, in ascending order, in runs without large gaps; the tables are built once,
     behind the last. Raises Refused.
     """
@@ -52,7 +52,7 @@ def request_events(blocks: Sequence[int], *, count: int, by: str) -> list[Repair
         RepairRequest.objects.create(
             from_block=first,
             to_block=last,
-            reason=f"{by} tries {count} failed events again",
+            reason=reason,
             requested_by=by,
             replay=[first, last] == runs[-1],
         )

@@ -20,6 +20,7 @@ from aurum.admin import (
     BigTableAdmin,
     ExactSearchAdmin,
     ListedFilter,
+    MaybeReasonForm,
     ReadOnlyAdmin,
     ReadOnlyTable,
     ReasonForm,
@@ -306,6 +307,10 @@ class MarketAdmin(ReadOnlyAdmin):
             return format_html('<a href="{}?{}">add</a>', add, urlencode({"market": market.market_id}))
 
 
+class MetadataForm(MaybeReasonForm, forms.ModelForm):
+    pass
+
+
 @admin.register(MarketMetadata)
 class MarketMetadataAdmin(ExactSearchAdmin):
     """What people say of markets. It is emptied, never deleted, so that every edit is in its history."""
@@ -316,6 +321,7 @@ class MarketMetadataAdmin(ExactSearchAdmin):
     list_display = ("pk", "question", "category", "resolution_source")
     search_fields = ("market", "category", "resolution_source")
     autocomplete_fields = ("market",)
+    form = MetadataForm
     formfield_overrides = {URLField: {"assume_scheme": "https"}}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MarketMetadata]:
@@ -329,8 +335,11 @@ class MarketMetadataAdmin(ExactSearchAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_fields(self, request: HttpRequest, obj: MarketMetadata | None = None) -> tuple[str, ...]:
+        return ("market", *FIELDS, *(["reason"] if self.has_change_permission(request, obj) else []))
+
     def save_model(self, request: HttpRequest, obj: MarketMetadata, form: Any, change: bool) -> None:
-        edit_as_staff(request, obj.pk, {name: getattr(obj, name) for name in FIELDS})
+        edit_as_staff(request, obj.pk, {name: getattr(obj, name) for name in FIELDS}, form.cleaned_data["reason"])
 
     def get_urls(self) -> list[Any]:
         site = self.admin_site.admin_view

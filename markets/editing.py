@@ -36,6 +36,12 @@ class MetadataEditSerializer(StrictSerializer):
         validators=[URLValidator(schemes=["https"], message="Must be a URL that starts with https://.")],
     )
     resolution_source = serializers.CharField(max_length=500, allow_blank=True, required=False)
+    reason = serializers.CharField(
+        max_length=1_000,
+        allow_blank=True,
+        required=False,
+        help_text="Why an operator changes it: for the audit, never shown. A creator needs none, and none is kept.",
+    )
 
 
 class MarketMetadataView(APIView):
@@ -48,7 +54,10 @@ class MarketMetadataView(APIView):
         request=MetadataEditSerializer,
         responses={200: MetadataSerializer}
         | problems(400, 401, 404, 413, 415, s403="Only the market's creator and operators may edit its metadata."),
-        examples=[OpenApiExample("Metadata", METADATA)],
+        examples=[
+            OpenApiExample("Metadata", METADATA, response_only=True),
+            OpenApiExample("An edit", METADATA | {"reason": "The question names no place."}, request_only=True),
+        ],
     )
     def patch(self, request: Request, id: str) -> Response:
         """Changes a market's metadata. For its creator, signed in with that address, and for operators."""
@@ -59,9 +68,11 @@ class MarketMetadataView(APIView):
             raise exceptions.PermissionDenied("Only the market's creator and operators may edit its metadata.")
         body = MetadataEditSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        changes: dict[str, str] = {**body.validated_data}
+        reason = changes.pop("reason", "")
         if user.get_username() == market.creator:
-            metadata = edit(market.market_id, body.validated_data, by=user.get_username())
+            metadata = edit(market.market_id, changes, by=user.get_username())
             return Response({name: getattr(metadata, name) for name in FIELDS})
         with transaction.atomic():
-            edit_as_staff(request._request, market.market_id, body.validated_data)
+            edit_as_staff(request._request, market.market_id, changes, reason)
             return Response(values(market.market_id))

@@ -6,9 +6,12 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from aurum.admin import HEX, ReadOnlyAdmin, pretty_json, shortened, visible
+from operators import people_admin
 from operators.models import AuditEntry
 
-KINDS = ("question", "market", "wallet")  # of subjects
+KINDS = ("question", "market", "wallet", "user", "group")  # of subjects
+
+people_admin.register()
 
 
 @admin.register(AuditEntry)

@@ -8,7 +8,9 @@ class AuditEntry(models.Model):
     """One step of a person, or of the resolver itself. People are named by text, which outlives their accounts."""
 
     at = models.DateTimeField(db_default=Now())
-    actor = models.CharField(max_length=150, help_text="A user's name; `resolver` or `indexer` for the processes.")
+    actor = models.CharField(
+        max_length=150, help_text="A user's name; `resolver`, `indexer` or `command` for processes."
+    )
     address = models.CharField(max_length=64, blank=True, help_text="The client's address; empty for processes.")
     request_id = models.CharField(max_length=64, blank=True)
     action = models.CharField(max_length=64, help_text="Such as `resolution.approve`.")

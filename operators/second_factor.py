@@ -39,21 +39,29 @@ def verified_by(user: Any, code: str) -> Device | None:
 
 def new_device(user: Any) -> TOTPDevice:
     """The device that `user` is about to set up; the same until it is confirmed, so that a page can be loaded again."""
-    device, _ = TOTPDevice.objects.get_or_create(user=user, confirmed=False, defaults={"name": "phone"})
-    return device
+    # Two pages that are loaded at once make two; the first one counts, and `confirm` deletes the other.
+    begun = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk").first()
+    return begun or TOTPDevice.objects.create(user=user, confirmed=False, name="phone")
 
 
 def confirm(request: HttpRequest, device: TOTPDevice, code: str) -> list[str] | None:
-    """Puts a new device to use if the code is its own; the recovery codes, which are told once. None: a wrong code."""
+    """Puts a new device in the place of all others, if the code is its own; the recovery codes, which are told once.
+
+    None: a wrong code.
+    """
     with transaction.atomic():
         if not (TOTP_CODE.fullmatch(code) and device.verify_is_allowed()[0] and device.verify_token(code)):
             return None
         device.confirmed = True
         device.save()
-        recovery, _ = StaticDevice.objects.get_or_create(user=device.user, name="recovery")
-        recovery.token_set.all().delete()
+        # What was lost must not sign in any more, nor a session that it opened go on.
+        others = [each for each in devices_for_user(device.user, confirmed=None) if each != device]
+        for other in others:
+            other.delete()
+        recovery = StaticDevice.objects.create(user=device.user, name="recovery")
         codes = [StaticToken.random_token() for _ in range(RECOVERY_CODES)]
         StaticToken.objects.bulk_create(StaticToken(device=recovery, token=each) for each in codes)
-        audit.record(request, "second_factor.set_up", f"user:{device.user.get_username()}")
+        subject = f"user:{device.user.get_username()}"
+        audit.record(request, "second_factor.set_up", subject, before={"devices": len(others)})
     login(request, device)
     return codes

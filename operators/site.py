@@ -8,6 +8,7 @@ from django import forms
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.response import TemplateResponse
@@ -17,7 +18,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 
-from operators import second_factor
+from operators import audit, second_factor
 
 CODE = forms.CharField(
     label="Code",
@@ -52,13 +53,23 @@ class OperationsSite(AdminSite):
     login_form = SignInForm
     login_template = "operators/login.html"
     # What the home page shows beside the list of tables. The project sets it: it reads every application.
-    home: ClassVar[Callable[[], Mapping[str, Any]]] = staticmethod(dict)
+    home: ClassVar[Callable[[HttpRequest], Mapping[str, Any]]] = staticmethod(lambda request: {})
 
     def has_permission(self, request: HttpRequest) -> bool:
         return super().has_permission(request) and second_factor.passed(request.user)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        return super().index(request, {**type(self).home(), **(extra_context or {})})
+        return super().index(request, {**type(self).home(request), **(extra_context or {})})
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """One's own; that of others is PeopleAdmin's."""
+        user: Any = request.user
+        before = user.password
+        with transaction.atomic():
+            answer = super().password_change(request, extra_context)
+            if user.password != before:
+                audit.record(request, "user.password", f"user:{user.get_username()}")
+        return answer
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 (
                     "actor",
                     models.CharField(
-                        help_text="A user's name; `resolver` or `indexer` for the processes.", max_length=150
+                        help_text="A user's name; `resolver`, `indexer` or `command` for processes.", max_length=150
                     ),
                 ),
                 (

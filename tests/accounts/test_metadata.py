@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from markets.models import Market, MarketMetadata, MetadataEdit
+from operators.models import AuditEntry
 from tests import factories
 from tests.accounts.people import Person, signed_in, token_headers
 from tests.problems import problem_of
@@ -95,6 +96,7 @@ def test_no_other_field_is_written(client: Client, market: Market, creator: dict
         ("category", "a\ud800b"),
         ("description", "x" * 10_001),
         ("resolutionSource", "x" * 501),
+        ("reason", "x" * 1_001),
         ("imageUrl", "http://img.example/a.png"),
         ("imageUrl", "javascript:alert(1)"),
         ("imageUrl", "JaVaScRiPt:alert(1)//https://"),
@@ -143,8 +145,15 @@ def test_operators_may(client: Client, market: Market, with_token: bool) -> None
     operator.user_permissions.add(Permission.objects.get(codename="change_marketmetadata"))
     if not with_token:
         client.force_login(operator)
-    assert patch(client, market, WHOLE, **headers if with_token else {}).json() == WHOLE
+    sent = WHOLE | {"reason": "from the desk"}
+    assert patch(client, market, sent, **headers if with_token else {}).json() == WHOLE
     assert MetadataEdit.objects.get().edited_by == "operator"
+    assert AuditEntry.objects.get().reason == "from the desk"
+
+
+def test_a_creators_reason_is_not_kept(client: Client, market: Market, creator: dict[str, Any]) -> None:
+    assert patch(client, market, WHOLE | {"reason": "mine"}, **creator).json() == WHOLE
+    assert not AuditEntry.objects.exists()
 
 
 def test_what_operators_write_in_the_admin_is_kept(client: Client, market: Market) -> None:

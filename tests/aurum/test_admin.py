@@ -262,7 +262,9 @@ def test_metadata_is_edited_and_the_market_stays(operator: Client, rows: dict[ty
         "image_url": "https://img.example/a.png",
         "resolution_source": "",
     }
-    assert operator.post(change_page(rows[MarketMetadata]), form | {"market": "0x00"}).status_code == 302
+    sent = form | {"market": "0x00", "reason": "from the desk"}
+    assert operator.post(change_page(rows[MarketMetadata]), sent).status_code == 302
+    assert AuditEntry.objects.get(action="metadata.edit").reason == "from the desk"
     metadata = MarketMetadata.objects.get()
     assert (metadata.pk, metadata.category, metadata.image_url) == (
         market.pk and market.market_id,
@@ -362,8 +364,8 @@ def test_failed_events_are_found_and_say_why(operator: Client) -> None:
     assert "0x00ff" in operator.get(change_page(failed)).text
 
 
-def try_again(client: Client, *events: IndexedEvent) -> Any:
-    form = {"action": "try_again", "_selected_action": [str(event.pk) for event in events]}
+def try_again(client: Client, *events: IndexedEvent, **more: str) -> Any:
+    form = {"action": "try_again", "_selected_action": [str(event.pk) for event in events], **more}
     return client.post(changelist(IndexedEvent), form, follow=True)
 
 
@@ -384,6 +386,16 @@ def test_failed_events_are_tried_again_by_the_indexer(operator: Client) -> None:
         request.reason,
     )
     assert operator.get(change_page(request)).status_code == 200
+
+
+def test_why_they_are_tried_again_is_in_the_audit(operator: Client) -> None:
+    event = factories.make_event(processed=False, error="error")
+    assert 'name="reason"' in operator.get(changelist(IndexedEvent)).text
+    assert not RepairRequest.objects.exists()
+    try_again(operator, event, reason="x" * 1_001)
+    assert not RepairRequest.objects.exists()
+    try_again(operator, event, reason=" the decoder is mended ")
+    assert RepairRequest.objects.get().reason == AuditEntry.objects.get().reason == "the decoder is mended"
 
 
 def test_events_that_did_not_fail_are_not_tried_again(operator: Client) -> None:

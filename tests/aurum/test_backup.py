@@ -180,7 +180,7 @@ def test_an_archive_that_breaks_off_is_undone(target: Database, backup: Path) ->
     whole = backup.read_bytes()[: -backups.SEAL_SIZE]
     backup.write_bytes(whole[: len(whole) - 40])
     with pytest.raises(postgres_tools.ToolError, match="pg_restore: "):
-        target._write(backup, backups.EMPTY, server=18)
+        target._write(backup, backups.EMPTY, b"", server=18)
     assert differences(before, held(target)) == []
 
 
@@ -194,6 +194,19 @@ def test_a_statement_that_fails_undoes_all(target: Database, source: Database, t
     with pytest.raises(postgres_tools.ToolError, match=r'^psql: schema "other" already exists$'):
         target.restore(backup, replace=True, name=OUR_NAME)
     assert differences(before, held(target)) == []
+
+
+@pytest.mark.parametrize("name", ["it's $$ a \\ \" :name\n", "\u202e"])
+def test_the_restored_audit_names_any_file(target: Database, source: Database, tmp_path: Path, name: str) -> None:
+    with source.connect() as session:
+        session.execute(
+            "CREATE TABLE audit_entries (actor text, address text, request_id text, action text, subject text,"
+            "after jsonb, reason text)"
+        )
+    backup = written(source, tmp_path / name)
+    target.restore(backup, replace=True, name=OUR_NAME)
+    with target.connect() as session:
+        assert session.execute("SELECT after->>'file' FROM audit_entries").fetchall() == [(str(backup),)]
 
 
 def test_a_full_disk_leaves_the_last_backup(source: Database, backup: Path) -> None:
@@ -359,6 +372,10 @@ def test_the_commands_on_our_own_tables(tmp_path: Path, capsys: pytest.CaptureFi
         patch.setattr("aurum.management.commands.restore.parameters", lambda: other.parameters)
         patch.setattr(settings, "PROCESS_NAME", OUR_NAME)  # `made` is connected, too
         call_command("restore", str(path))
+        with other.connect() as session:
+            told = session.execute("SELECT actor, action, subject, after FROM audit_entries").fetchall()
+    after = {"file": str(path), "sha256": check(path), "replace": False}
+    assert told == [("command", "database.restore", "command:restore", after)]
     assert capsys.readouterr().out == f"{count[1]} tables are restored; next: migrate_once, then the indexer\n"
 
 

@@ -505,6 +505,41 @@ def test_production_starts_hardened() -> None:
     assert result.stdout == "False True True True 31536000\n"
 
 
+@pytest.mark.parametrize(
+    ("variables", "is_asked_for"),
+    [
+        (DATABASE, False),
+        (DATABASE | {"ADMIN_TOTP": "true"}, True),
+        (PRODUCTION | {"DJANGO_ENV": "staging"}, True),
+        (PRODUCTION, True),
+        (PRODUCTION | {"ADMIN_TOTP": "false"}, False),
+    ],
+)
+def test_where_a_second_factor_is_asked_for(variables: dict[str, str], is_asked_for: bool) -> None:
+    assert start(variables, "settings.ADMIN_TOTP").stdout == f"{is_asked_for}\n"
+
+
+# As Django has them, its own defaults included.
+COOKIES = """*(
+    getattr(__import__("django.conf").conf.settings, f"{kind}_COOKIE_{name}")
+    for kind in ("SESSION", "CSRF") for name in ("NAME", "SECURE", "HTTPONLY", "SAMESITE", "PATH", "DOMAIN")
+)"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "cookies"),
+    [
+        (PRODUCTION, "__Host-session True True Lax / None __Host-csrf True True Strict / None"),
+        (DATABASE, "sessionid False True Lax / None csrftoken False True Strict / None"),
+    ],
+    ids=["production", "development"],
+)
+def test_cookies(variables: dict[str, str], cookies: str) -> None:
+    """`__Host-` asks for HTTPS, the path /, and no domain."""
+    result = start(variables | {"DJANGO_SETTINGS_MODULE": "aurum.settings"}, COOKIES)
+    assert result.stdout == f"{cookies}\n"
+
+
 def test_the_signing_key_is_not_the_token_secret() -> None:
     shown = "settings.SECRET_KEY != settings.JWT_SECRET, len(settings.SECRET_KEY)"
     assert start(PRODUCTION, shown).stdout == "True 128\n"

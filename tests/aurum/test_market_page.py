@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -57,11 +58,30 @@ def test_one_timeline_of_everything(market: Market) -> None:
     assert [what for what in said if "another" in what] == []
 
 
+@pytest.mark.parametrize(
+    ("also", "kinds"),
+    [
+        ([], {"chain"}),
+        (["view_auditentry"], {"chain", "audit"}),
+        (["view_indexedevent", "view_marketcorrection"], {"chain", "failed", "correction"}),
+    ],
+)
+def test_the_timeline_has_what_its_reader_may_see(market: Market, also: list[str], kinds: set[str]) -> None:
+    factories.make_event(processed=False, error="e", address=market.amm_address)
+    factories.make_correction(market, "question", "Will it?")
+    AuditEntry.objects.create(actor="olga", action="market.hide", subject=f"market:{market.market_id}")
+    client = person("otto")
+    User.objects.get(username="otto").user_permissions.set(
+        Permission.objects.filter(codename__in=["view_market", *also])
+    )
+    assert {step.kind for step in client.get(page_of(market)).context["timeline"]} == kinds
+
+
 def test_a_step_leads_to_its_event(market: Market) -> None:
     event = factories.make_event()
     at = {"block_number": event.block_number, "log_index": event.log_index, "transaction_hash": event.transaction_hash}
     factories.make_history_entry(market, **at)
-    steps = market_page.timeline(market)
+    steps = market_page.timeline(market, User(is_superuser=True))
     assert f"/admin/indexer/indexedevent/{event.pk}/change/" in [step.url for step in steps]
 
 

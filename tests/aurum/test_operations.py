@@ -216,10 +216,18 @@ def test_the_charts_are_read_by_indexes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "is_staff", "status"), [("viewer", True, 200), ("operator", True, 200), ("", False, 403)]
+    ("group", "is_staff", "status"),
+    [("viewer", True, 200), ("operator", True, 200), ("", True, 403), ("", False, 403)],
 )
 def test_who_sees_the_figures(group: str, is_staff: bool, status: int) -> None:
     assert person("somebody", group, is_staff=is_staff).get(SOURCE).status_code == status
+
+
+def test_the_home_of_staff_without_a_group_is_empty() -> None:
+    factories.make_status(last_error="canary", last_error_at=timezone.now())
+    page = person("somebody").get(HOME)
+    assert (page.status_code, "sections" in page.context, "canary" in page.text) == (200, False, False)
+    assert "operations/home.js" not in page.text
 
 
 def test_strangers_and_passwords_alone_do_not(client: Client, settings: Any) -> None:

@@ -369,11 +369,12 @@ def test_one_failed_event_is_tried_again_from_its_page(olga: Client) -> None:
     assert page in olga.get(f"/admin/indexer/indexedevent/{failed.pk}/change/").text
     shown = olga.get(page).text
     assert ("ApplyError" in shown, "<script>alert" in shown) == (True, False)
-    assert olga.post(page).status_code == 302
+    assert olga.post(page, {"reason": "x" * 1_001}).status_code == 200
+    assert olga.post(page, {"reason": "the decoder is mended"}).status_code == 302
     request = RepairRequest.objects.get()
     block = failed.block_number
     assert (request.from_block, request.to_block, request.replay, request.requested_by) == (block, block, True, "olga")
-    assert audit() == [("olga", "event.retry", f"repair:{request.pk}", "")]
+    assert audit() == [("olga", "event.retry", f"repair:{request.pk}", "the decoder is mended")]
     IndexedEvent.objects.update(processed=True)
     assert "It did not fail." in olga.post(page).text
     assert RepairRequest.objects.count() == 1

@@ -24,6 +24,7 @@ from indexer.repair import Repairer
 from indexer.rpc import Rpc
 from markets.identity import event_row_id, row_id
 from markets.models import Checkpoint, LiquidityShare, Market, OutcomeToken, Position
+from operators.models import AuditEntry
 from tests.indexer.test_chain_truth import unannounced_amm
 from tests.indexing import assert_equals_fresh_sync, contracts, sync
 from tests.processes import manage
@@ -142,6 +143,10 @@ def test_each_figure_is_named_and_repaired(chain: tuple[Web3, Deployment], actio
     assert code == 0
     assert lines[-2].startswith("0 logs stored, 0 removed")
     assert ": 0 differences" in lines[-1]
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.action, entry.subject) == ("command", "indexer.repair", "command:audit_ledger")
+    assert entry.after["markets"] == [market.market_id]
+    assert (entry.after["stored"], entry.after["removed"], entry.after["toBlock"]) == (0, 0, chain[0].eth.block_number)
     assert Truth(*chain).differences() == []
     assert_equals_fresh_sync(chain[1])
 
@@ -205,7 +210,7 @@ def test_a_log_that_is_stored_as_another_blocks(chain: tuple[Web3, Deployment], 
     IndexedEvent.objects.filter(id=event.id).update(id=elsewhere, block_number=event.block_number - 1)
     ledger = Ledger(contracts=contracts(chain[1]), may_write=lambda: None)
 
-    done = Repairer(Rpc([chain[1].rpc_url]), ledger, batch_size=1).repair(event.block_number)
+    done = Repairer(Rpc([chain[1].rpc_url]), ledger, batch_size=1).repair(event.block_number, tell=lambda _: None)
 
     assert ([row.id for row in done.missing], done.foreign) == ([str(event.id)], [elsewhere])
     assert_equals_fresh_sync(chain[1])

@@ -10,6 +10,7 @@ from indexer.devchain.bots import play
 from indexer.devchain.deploy import Deployment
 from indexer.models import IndexedEvent
 from markets.models import Checkpoint, Market, MarketMetadata, OutboxMessage, Position, Trade
+from operators.models import AuditEntry
 from tests.indexing import runner, sync
 from tests.processes import index_once, manage
 from tests.snapshots import database
@@ -41,6 +42,9 @@ def test_replay_needs_no_node_and_gives_the_same_rows(played: Deployment) -> Non
     code, output = run("replay_events", deployment=played, RPC_URL="")
     assert (code, output.strip().splitlines()[-1]) == (0, f"applied {IndexedEvent.objects.count()} stored events again")
     assert database() == before
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.action) == ("command", "indexer.replay")
+    assert entry.after == {"events": len(before["indexed_events"])}
 
 
 def test_replay_applies_what_could_not_be_applied_before(played: Deployment) -> None:
@@ -62,6 +66,9 @@ def test_a_reset_keeps_what_is_below_and_the_next_run_ends_where_it_was(played: 
     assert (code, output.strip().splitlines()[-1]) == (0, f"the checkpoint is at block {kept}")
     assert not IndexedEvent.objects.filter(block_number__gt=kept).exists()
     assert not Trade.objects.filter(block_number__gt=kept).exists()
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.action, entry.before) == ("command", "indexer.reset", {"block": head})
+    assert entry.after == {"toBlock": kept, "block": kept}
     if share == 0.0:
         assert not Market.objects.exists()
     sync(played)
@@ -88,6 +95,7 @@ def test_a_reset_asks_first(played: Deployment) -> None:
     assert code == 1
     assert output.strip().endswith("Keep nothing? [y/N] CommandError: nothing was changed")
     assert database() == before
+    assert not AuditEntry.objects.exists()
 
 
 def test_to_block_ends_there_and_from_block_reads_again(played: Deployment) -> None:

@@ -144,14 +144,14 @@ def test_a_market_is_read_again_over_its_whole_life() -> None:
 
 def test_failed_events_that_lie_far_apart_are_read_in_runs() -> None:
     """And the tables are built once, behind the last."""
-    made = request_events([5, 5, 900, 1_900, 2_901, 10_000_000], count=6, by="olga")
+    made = request_events([5, 5, 900, 1_900, 2_901, 10_000_000], reason="r", by="olga")
     assert [(request.from_block, request.to_block, request.replay) for request in made] == [
         (5, 1_900, False),
         (2_901, 2_901, False),
         (10_000_000, 10_000_000, True),
     ]
     with pytest.raises(Refused, match="They lie in 51 places"):
-        request_events(range(0, 51 * 2_000, 2_000), count=51, by="olga")
+        request_events(range(0, 51 * 2_000, 2_000), reason="r", by="olga")
     assert RepairRequest.objects.count() == 3
 
 

@@ -1,15 +1,18 @@
 """Who enters the admin, and with what: password, code, recovery codes; and what happens to those who guess."""
 
 import re
+import sys
 from base64 import b32decode
+from importlib.util import find_spec, module_from_spec
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from django_otp.oath import TOTP
-from django_otp.plugins.otp_static.models import StaticToken
+from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from operators.models import AuditEntry
@@ -82,6 +85,14 @@ def test_setting_up_the_second_factor(client: Client, ada: User) -> None:
     }
 
 
+def test_two_pages_that_were_loaded_at_once(client: Client, ada: User) -> None:
+    first, _ = (TOTPDevice.objects.create(user=ada, confirmed=False) for _ in range(2))
+    sign_in(client)
+    client.get(SET_UP)
+    assert "recovery-codes" in client.post(SET_UP, {"code": present_code(first)}).text
+    assert [*TOTPDevice.objects.all()] == [first]
+
+
 def test_a_wrong_code_sets_nothing_up(client: Client, ada: User) -> None:
     sign_in(client)
     for code in ("000000", "", "x" * 6, "1" * 400):
@@ -108,6 +119,55 @@ def test_a_recovery_code_signs_in_once(client: Client, ada: User) -> None:
     assert sign_in(Client(), code).status_code == 200
 
 
+def test_another_phone_takes_the_place_of_the_one_before(client: Client, ada: User) -> None:
+    codes = set_up(client, ada)
+    lost = TOTPDevice.objects.get()
+    StaticDevice.objects.create(user=ada, name="another").token_set.create(token="another")
+    client.get(SET_UP)
+    new = TOTPDevice.objects.get(user=ada, confirmed=False)
+    assert "recovery-codes" in client.post(SET_UP, {"code": present_code(new)}).text
+    assert [*TOTPDevice.objects.all()] == [new]
+    for code in (present_code(lost, step=1), codes[1], "another"):
+        assert sign_in(Client(), code).status_code == 200
+    assert client.get(HOME).status_code == 200
+    entries = AuditEntry.objects.order_by("id").values_list("action", "subject", "before")
+    assert [*entries] == [
+        ("second_factor.set_up", "user:ada", {"devices": 0}),
+        ("second_factor.set_up", "user:ada", {"devices": 3}),
+    ]
+
+
+@pytest.mark.parametrize("lost", ["phone", "recovery code"])
+def test_the_sessions_of_what_was_lost_end(client: Client, ada: User, lost: str) -> None:
+    codes = set_up(client, ada)
+    thief = Client()
+    code = present_code(TOTPDevice.objects.get(), step=1) if lost == "phone" else codes[0]
+    assert sign_in(thief, code)["Location"] == HOME
+    client.get(SET_UP)
+    client.post(SET_UP, {"code": present_code(TOTPDevice.objects.get(confirmed=False))})
+    assert thief.get(HOME).status_code == 302
+    assert client.get(HOME).status_code == 200
+
+
+def test_what_a_superuser_does_for_who_has_lost_everything(client: Client, ada: User, settings) -> None:  # type: ignore[no-untyped-def]
+    set_up(client, ada)
+    root = Client()
+    root.force_login(User.objects.create_superuser("root"), backend=BACKEND)
+    settings.ADMIN_TOTP = False
+    for kind in (TOTPDevice, StaticDevice):
+        delete = f"admin:{kind._meta.label_lower.replace('.', '_')}_delete"
+        root.post(reverse(delete, args=[kind.objects.get().pk]), {"post": "yes"})
+    settings.ADMIN_TOTP = True
+    assert client.get(HOME).status_code == 302
+    assert len(set_up(Client(), ada)) == RECOVERY_CODES
+
+
+def test_a_form_that_was_refused_leaves_no_code_behind(client: Client, ada: User) -> None:
+    code = set_up(client, ada)[0]
+    sign_in(client, code, password="a guess")
+    assert code not in str(AccessAttempt.objects.values().get())
+
+
 def test_a_password_alone_cannot_replace_the_second_factor(client: Client, ada: User) -> None:
     set_up(client, ada)
     thief = Client()
@@ -130,6 +190,26 @@ def test_guessing_locks_the_name_for_the_address_that_guesses(client: Client, ad
     locked = sign_in(client)
     assert (locked.status_code, locked["Retry-After"]) == (429, "900")
     assert sign_in(client, address="192.0.2.2")["Location"] == HOME
+
+
+def test_the_admin_stands_elsewhere(client: Client, ada: User, settings, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    settings.ADMIN_PATH = "ops/door"
+    spec = find_spec("aurum.urls")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(urls := module_from_spec(spec))
+    monkeypatch.setitem(sys.modules, "elsewhere", urls)
+    settings.ROOT_URLCONF = "elsewhere"
+    for page in ("", "login/", "operations.json", "second-factor/", "markets/market/"):
+        assert client.get(f"/admin/{page}").status_code == 404, page
+    assert client.get("/ops/door/")["Location"] == "/ops/door/login/?next=/ops/door/"
+    form = {"username": "ada", "password": PASSWORD, "next": "/ops/door/"}
+    assert client.post("/ops/door/login/", form)["Location"] == "/ops/door/"
+    assert client.get("/ops/door/login/")["Location"] == "/ops/door/second-factor/"
+    settings.ADMIN_TOTP = False
+    page = client.get("/ops/door/")
+    assert (page.status_code, "/admin/" in page.text.replace("/static/admin/", "")) == (200, False)
+    assert client.get("/ops/door/operations.json").status_code == 200
 
 
 @pytest.mark.parametrize("address", ["2001:db8::7", "", "nonsense"])

@@ -17,9 +17,10 @@ from indexer.chain import MalformedAnswer
 from indexer.fetch import InconsistentAnswer
 from indexer.ledger import CheckpointMoved, Ledger
 from indexer.management.configured import configured_rpc, only_writer
-from indexer.repair import ChainMoved, Repairer
+from indexer.repair import ChainMoved, Differences, Repairer
 from indexer.rpc import Rpc, RpcError
 from markets.models import Checkpoint, Market
+from operators.audit import record
 
 DIFFERENT, NOT_COMPARED = 1, 2  # exit codes
 
@@ -67,7 +68,13 @@ class Command(BaseCommand):
         created = Market.objects.filter(market_id__in=market_ids).values_list("block_number", flat=True)
         first = max(checkpoint.start_block, min(created))
         self.stdout.write(f"comparing the logs of blocks {first} to {checkpoint.block_number}")
-        done = Repairer(rpc, ledger, batch_size=settings.INDEXER_BATCH_SIZE).repair(first)
+        span = {"fromBlock": first, "toBlock": checkpoint.block_number, "markets": sorted(market_ids)}
+
+        def tell(done: Differences) -> None:
+            after = span | {"stored": len(done.missing), "removed": len(done.foreign)}
+            record("command", "indexer.repair", "command:audit_ledger", after=after)
+
+        done = Repairer(rpc, ledger, batch_size=settings.INDEXER_BATCH_SIZE).repair(first, tell=tell)
         count = Checkpoint.objects.get().event_count
         self.stdout.write(
             f"{len(done.missing)} logs stored, {len(done.foreign)} removed; {count} events are applied again"

@@ -3,8 +3,10 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.db import transaction
 
 from indexer.management.configured import only_writer, spare_the_collector
+from operators.audit import record
 
 
 class Command(BaseCommand):
@@ -12,6 +14,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         spare_the_collector()
-        with only_writer() as ledger:
+        with only_writer() as ledger, transaction.atomic():
             count = ledger.replay()
+            record("command", "indexer.replay", "command:replay_events", after={"events": count})
         self.stdout.write(f"applied {count} stored events again")

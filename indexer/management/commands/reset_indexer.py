@@ -6,9 +6,11 @@ What people wrote (metadata) stays, and subscribers are not told again what they
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from indexer.management.configured import only_writer
 from markets.models import Checkpoint
+from operators.audit import record
 
 
 class Command(BaseCommand):
@@ -28,7 +30,11 @@ class Command(BaseCommand):
             raise CommandError("nothing was changed")
         with only_writer() as ledger:
             try:
-                ledger.reset(to_block)
+                with transaction.atomic():
+                    ledger.reset(to_block)
+                    after = {"toBlock": to_block, "block": Checkpoint.objects.get().block_number}
+                    before = {"block": checkpoint.block_number}
+                    record("command", "indexer.reset", "command:reset_indexer", before=before, after=after)
             except ValueError as error:
                 raise CommandError(str(error)) from None
         self.stdout.write(f"the checkpoint is at block {Checkpoint.objects.get().block_number}")
