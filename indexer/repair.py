@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import monotonic
 
 import msgspec
 from django.db import transaction
@@ -45,6 +46,7 @@ COMPARED = (
 )
 # Of a request, what the indexer writes: whoever cancels it meanwhile writes the rest.
 PROGRESS = ("to_block", "next_block", "due_at", "attempts", "stored", "removed", "done_at", "error")
+LONGEST_STEP = 5.0  # seconds of comparing before the indexer looks for new blocks again
 
 
 class ChainMoved(Exception):
@@ -242,8 +244,7 @@ def _step(request: RepairRequest, checkpoint: Checkpoint, repairer: Repairer) ->
     """Compares the request's next blocks; behind its last ones, says whether it helped."""
     first = max(checkpoint.start_block, request.from_block if request.next_block is None else request.next_block)
     end = min(request.to_block, checkpoint.block_number)
-    last = min(first + repairer.batch_size - 1, end)
-    differences = repairer.compare(first, last, checkpoint) if first <= last else Differences()
+    last, differences = _compared(repairer, first, end, checkpoint)
     is_last = last >= end and not differences.finds_amms
     with transaction.atomic():
         if differences or (is_last and request.replay and not request.stored + request.removed):
@@ -257,6 +258,17 @@ def _step(request: RepairRequest, checkpoint: Checkpoint, repairer: Repairer) ->
         request.save(update_fields=PROGRESS)
     if is_last:
         _finish(request)
+
+
+def _compared(repairer: Repairer, first: int, end: int, checkpoint: Checkpoint) -> tuple[int, Differences]:
+    """The last block that was compared, and what differs. Behind a batch that differs others follow at once, as long as
+    new blocks can wait: the tables are built anew once for all of them.
+    """
+    last, differences, over_at = first - 1, Differences(), monotonic() + LONGEST_STEP
+    while last < end and (last < first or (differences and monotonic() < over_at)):
+        start, last = last + 1, min(last + repairer.batch_size, end)
+        differences |= repairer.compare(start, last, checkpoint, found_amms=_announced(differences.missing))
+    return last, differences
 
 
 def _finish(request: RepairRequest) -> None:

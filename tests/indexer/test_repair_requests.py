@@ -14,6 +14,7 @@ from indexer import repair_requests
 from indexer.devchain.actions import Actions
 from indexer.devchain.bots import play
 from indexer.devchain.deploy import Deployment
+from indexer.ledger import Ledger
 from indexer.models import IndexedEvent, RepairRequest
 from indexer.repair import PROGRESS
 from indexer.repair_requests import MOST_BLOCKS, Refused, blocks_of, cancel, request_blocks, request_events
@@ -102,6 +103,29 @@ def test_progress_is_seen_and_a_cancelled_request_goes_no_further(chain: tuple[W
     assert (request.state, request.blocks_done, request.cancelled_by) == ("cancelled", 10, "oscar")
     with pytest.raises(Refused, match="It is cancelled already"):
         cancel(request.pk, by="oscar")
+
+
+def test_the_tables_are_built_once_for_batches_that_differ(
+    chain: tuple[Web3, Deployment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(*chain, seed=6, markets=2, steps=40)
+    sync(chain[1])
+    before, head = database(without=FEED), Checkpoint.objects.get().block_number
+    lost = IndexedEvent.objects.filter(event_name__in=["FPMMBuy", "AMMDeployed"])
+    assert len({event.block_number // 7 for event in lost}) > 4
+    count = lost.count()
+    lost.delete()
+    built: list[int] = []
+    replay = Ledger.replay
+    monkeypatch.setattr(Ledger, "replay", lambda ledger: (built.append(1), replay(ledger)))
+    request = request_blocks(chain[1].start_block, head, reason="r", by="olga")
+    with runner(chain[1], batch_size=7) as one:
+        one.leadership.acquire(one.stop)
+        while one._repair():
+            pass
+    request.refresh_from_db()
+    assert (request.state, request.stored, len(built)) == ("done", count, 1)
+    assert database(without=FEED) == before
 
 
 def test_cancelling_meanwhile_is_not_overwritten() -> None:
