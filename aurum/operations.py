@@ -197,6 +197,7 @@ def _indexer(status: dict[str, Any], now: datetime) -> list[Fact]:
             text=_number(status["head_block"]),
             note=f"{_ago('mined', _seconds(now, status['head_at']))}, safe {_number(status['safe_block'])}, "
             f"final {_number(status['finalized_block'])}".removeprefix(", "),
+            state=_graded(_seconds(now, status["head_at"]), LAG).replace("good", "") if is_running else "",
         ),
         Fact(
             key="indexed",

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from indexer.chain import InconsistentAnswer, MalformedAnswer
 from indexer.limits import Limit
@@ -192,7 +193,7 @@ class Endpoint:
             raise RpcStruggled(self._message(calls, "the answer was late or cut")) from None
         except (requests.RequestException, OSError, ValueError) as error:
             # Their texts hold the URL.
-            raise RpcError(self._message(calls, f"no connection ({type(error).__name__})")) from None
+            raise RpcError(self._message(calls, f"no connection ({_behind(error)})")) from None
         if status == 429 or (status == 503 and retry_after is not None):
             raise RpcBusy(self._message(calls, f"HTTP {status}"), seconds=retry_after)
         if status >= 500:
@@ -396,6 +397,13 @@ class Pool:
         wait = endpoint.busy_until - self.clock()
         if wait > 0:
             self.pause(min(wait, LONGEST_PAUSE))
+
+
+def _behind(error: Exception) -> str:
+    """The class of what no connection came about for: an unknown name, a refusal. Its text may hold the URL."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    refused = type(reason) is NewConnectionError and reason.__cause__
+    return type(refused or reason or error).__name__
 
 
 def _secrets(url: str) -> list[str]:

@@ -142,7 +142,7 @@ def test_indexer_status_exits_with_1_when_behind_or_silent(
             output("indexer_status", *options)
         assert exit_.value.code == code
     else:
-        assert f"lag blocks          {lag}" in output("indexer_status", *options)
+        assert f"lag blocks                {lag}" in output("indexer_status", *options)
 
 
 @pytest.mark.django_db

@@ -103,13 +103,18 @@ class Scene:
         for node in self.nodes:
             node.faults = {fault: 1.0}
 
-    def reorganise(self, depth: int) -> None:
-        """The last blocks are replaced."""
+    def reorganise(self, depth: int, **changes: int) -> None:
+        """The last blocks are replaced; all of them are indexed. `changes` are of the chain, at the same moment."""
+        self.goes_on = False
+        wait_until(lambda: self.indexed == self.chain.head.number, "indexed")
         with self.chain.lock:
+            for name, value in changes.items():
+                setattr(self.chain, name, value)
             self.chain.rollback(depth)
             del self.worlds[-depth:]
             for _ in range(depth + 1):
                 self.append(())
+        self.goes_on = True
 
     def poison(self) -> None:
         topics = [
@@ -166,18 +171,6 @@ def _all_stand_still(scene: Scene) -> None:
     scene.goes_on = False
 
 
-def _another_chain(scene: Scene) -> None:
-    with scene.chain.lock:
-        scene.chain.chain_id = 5
-        scene.reorganise(5)
-
-
-def _replaced_below_final(scene: Scene) -> None:
-    with scene.chain.lock:
-        scene.chain.finalized_distance = scene.chain.safe_distance = 10**6
-        scene.reorganise(60)
-
-
 # By the first words of the document's rows.
 FAULTS: dict[str, Callable[[Scene], object]] = {
     "all nodes limit us": lambda scene: scene.all_nodes("busy"),
@@ -190,9 +183,9 @@ FAULTS: dict[str, Callable[[Scene], object]] = {
     "one node leaves logs out": lambda scene: scene.nodes[0].faults.update(empty_logs=1.0),
     "all nodes leave logs out": lambda scene: scene.all_nodes("omitted_log"),
     "all nodes stand still, or the chain does": _all_stand_still,
-    "a node of another chain": _another_chain,
+    "a node of another chain": lambda scene: scene.reorganise(5, chain_id=5),
     "blocks were replaced": lambda scene: scene.reorganise(20),
-    "final blocks were replaced": _replaced_below_final,
+    "final blocks were replaced": lambda scene: scene.reorganise(60, finalized_distance=10**6, safe_distance=10**6),
     "an event can't be decoded": Scene.poison,
     "no node has a log that must be there": Scene.lose_a_transfer,
     "the process is gone": lambda scene: scene.indexer.kill(),

@@ -38,7 +38,7 @@ class Command(BaseCommand):
             self.stdout.write(CamelCaseJSONRenderer().render(status).decode())
         else:
             for name, value in _lines(status):
-                self.stdout.write(f"{name.replace('_', ' '):<20}{'-' if value is None else value}")
+                self.stdout.write(f"{name.replace('_', ' '):<26}{'-' if value is None else value}")
         # No lag is known before the first block is indexed.
         if status["state"] != "running" or status["lag_blocks"] is None or status["lag_blocks"] > max_lag:
             sys.exit(1)
