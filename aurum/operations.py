@@ -369,7 +369,13 @@ def _waiting(status: dict[str, Any], now: datetime) -> list[Fact]:
             state="warn" if wishes != "0" else "",
             url=list_url("resolver_resolutionrequest", state__exact="pending"),
         ),
-        Fact(key="repairs", title="Open repairs", text=repairs, url=list_url("indexer_repairrequest", state="open")),
+        Fact(
+            key="repairs",
+            title="Open repairs",
+            text=repairs,
+            state="warn" if repairs != "0" else "",
+            url=list_url("indexer_repairrequest", state="open"),
+        ),
     ]
 
 

@@ -88,7 +88,7 @@ def test_the_figures(viewer: Client) -> None:
         ("1", "warn"),
         ("not known", ""),
     )
-    assert facts["repairs"] == ("1", "")
+    assert facts["repairs"] == ("1", "warn")
     assert facts["sockets"] == ("0", "")
     tables = answer.json()["tables"]
     assert [row["cells"][:3] for row in tables["nodes"]] == [["rpc.example", "healthy", "12 ms"]]

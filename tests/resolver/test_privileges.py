@@ -17,6 +17,7 @@ from django.urls import URLPattern, reverse
 from django.views.generic import RedirectView
 
 from indexer.models import RepairRequest
+from markets.corrections import standing
 from operators.models import AuditEntry
 from resolver.actions import calldata_of
 from resolver.models import ActionState, ResolutionRequest
@@ -142,6 +143,7 @@ class World:
             "change": {"category": "changed"},
             "delete": {"post": "yes"},
             "correct": {"field": "question", "value": "Another one?"},
+            "markets_marketcorrection_approve": {"seen": standing(self.market, "payouts").seal},
             "request": {"first": 1_000, "last": 1_001},
             "markets_market_changelist": {
                 "action": "hide",
