@@ -26,8 +26,7 @@ from eth_hash.auto import keccak
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
-_silent = logging.getLogger(f"{__name__}.websocket")
-_silent.disabled = True
+_silent = logging.Logger(f"{__name__}.websocket", logging.CRITICAL + 1)  # no configuration reaches it
 SECONDS_PER_BLOCK = 2
 GENESIS_TIME = 1_700_000_000  # Unix seconds
 
