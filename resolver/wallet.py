@@ -169,11 +169,19 @@ class Wallet:
             if failure is not None and done and action.transaction_hash != sent.hash:
                 return  # another one of its transactions did it
             state, error = failure or (ActionState.MINED, "")
+            if self._is_superseded(action):
+                state = ActionState.CANCELLED
             action.block_number, action.block_hash = receipt.block_number, receipt.block_hash
             action.transaction_hash = sent.hash
             if state == ActionState.QUEUED:
                 action.due_at = self._clock() + self._policy.pause(0)
             self._moves(action, state, "mined" if receipt.succeeded else "reverted", error, transaction=sent)
+
+    def _is_superseded(self, action: WalletAction) -> bool:
+        """It was cancelled, and the same was asked for again: that other action is the one that goes on."""
+        same = {name: getattr(action, name) for name in ("chain_id", "subject", "kind", "round")}
+        others = WalletAction.objects.filter(**same).exclude(state=ActionState.CANCELLED)
+        return action.state == ActionState.CANCELLED and others.exists()
 
     def _why_reverted(self, action: WalletAction, receipt: Receipt) -> tuple[ActionState, str]:
         """What becomes of an action whose transaction failed, and what is said of it."""

@@ -421,6 +421,28 @@ def test_without_a_signer() -> None:
     assert (action.state, case.chain.sent) == ("queued", [])
 
 
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_cancelled_actions_transaction_is_mined_when_the_same_was_asked_for_again(succeeds: bool) -> None:
+    """Both have one nonce: what is mined is kept where it belongs, and the other one finds out what the chain says."""
+    case, cancelled = Case(), queue()
+    case.step()
+    first = WalletTransaction.objects.get()
+    WalletAction.objects.update(state=ActionState.CANCELLED)
+    again = queue()
+    case.step()
+    second = WalletTransaction.objects.latest("id")
+    assert (second.action_id, second.nonce) == (again.pk, first.nonce)
+    case.chain.mine(first.hash, succeeded=succeeds)
+    case.verdict = Verdict(standing=Standing.DONE, final=True, reason="it is done")
+    for _ in range(4):
+        case.step(60)
+    assert states() == ["cancelled", "unneeded"]
+    cancelled.refresh_from_db()
+    assert (cancelled.transaction_hash, cancelled.block_number) == (first.hash, 101)
+    what = "mined" if succeeds else "reverted"
+    assert AuditEntry.objects.filter(action=f"wallet.{what}", after__action=cancelled.pk).count() == 1
+
+
 def test_another_signers_transaction_is_only_watched() -> None:
     case = Case()
     queue()
