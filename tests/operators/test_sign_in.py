@@ -4,6 +4,7 @@ import re
 import sys
 from base64 import b32decode
 from importlib.util import find_spec, module_from_spec
+from typing import Any
 
 import pytest
 from axes.models import AccessAttempt
@@ -149,7 +150,7 @@ def test_the_sessions_of_what_was_lost_end(client: Client, ada: User, lost: str)
     assert client.get(HOME).status_code == 200
 
 
-def test_what_a_superuser_does_for_who_has_lost_everything(client: Client, ada: User, settings) -> None:  # type: ignore[no-untyped-def]
+def test_what_a_superuser_does_for_who_has_lost_everything(client: Client, ada: User, settings: Any) -> None:
     set_up(client, ada)
     root = Client()
     root.force_login(User.objects.create_superuser("root"), backend=BACKEND)
@@ -192,7 +193,7 @@ def test_guessing_locks_the_name_for_the_address_that_guesses(client: Client, ad
     assert sign_in(client, address="192.0.2.2")["Location"] == HOME
 
 
-def test_the_admin_stands_elsewhere(client: Client, ada: User, settings, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_admin_stands_elsewhere(client: Client, ada: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ADMIN_PATH = "ops/door"
     spec = find_spec("aurum.urls")
     assert spec is not None
