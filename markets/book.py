@@ -254,10 +254,13 @@ class Book:
     def rows_of(self, kind: type[T], column: str, value: str) -> list[T]:
         """Every row with this value in a column: the table's, as the Book has them, and new ones; in a fixed order."""
         rows = self._rows[kind]
-        for row in kind.table.load(f"{column} = %s", value):
+        stored = kind.table.load(f"{column} = %s", value)
+        for row in stored:
             rows.setdefault(row.id, row)
-        found = (row for row in rows.values() if isinstance(row, kind) and getattr(row, column) == value)
-        return sorted(found, key=lambda row: row.id)
+        # A row that is not written is as the table has it.
+        ids = {row.id for row in stored} | self._written[kind].keys()
+        found = [row for key in ids if (row := rows[key]) is not None and getattr(row, column) == value]
+        return sorted(found, key=lambda row: row.id)  # type: ignore[arg-type]
 
     # --- changing --------------------------------------------------------------------------------------------------
 

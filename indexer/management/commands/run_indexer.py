@@ -32,6 +32,7 @@ LONGEST_LOCK_WAIT = 3.0
 
 class Command(BaseCommand):
     help = __doc__
+    requires_system_checks: tuple[str, ...] = ()  # they import the whole web side, and `migrate` has run them
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="sync to the head, then exit 0")
