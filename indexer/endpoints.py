@@ -124,7 +124,7 @@ class Endpoint:
         self.addresses = Limit(ADDRESSES_PER_CALL)
         self._url = url
         self._secrets = _secrets(url)
-        self._keys = [secret.encode() for secret in self._secrets if _is_unlikely(secret)]
+        self._keys = _tell_tales(self._secrets)
         self._clock = clock
         self._random = random
         self._timeout = timeout
@@ -208,7 +208,7 @@ class Endpoint:
             kind = RpcStruggled if status == 200 else RpcError
             raise kind(self._message(calls, f"HTTP {status}, and the body is no JSON")) from None
 
-    def _send(self, body: bytes) -> tuple[int, float | None, bytes | None]:
+    def _send(self, body: bytes) -> tuple[int, float | None, bytearray | None]:
         """Status, seconds of Retry-After, and the body: None where it is above LARGEST_BODY."""
         deadline = self._clock() + self._timeout
         with self._session.post(
@@ -226,7 +226,7 @@ class Endpoint:
                     return response.status_code, None, None
                 if self._clock() > deadline:
                     raise requests.Timeout
-            return response.status_code, _seconds(response.headers.get("Retry-After")), bytes(received)
+            return response.status_code, _seconds(response.headers.get("Retry-After")), received
 
     def _results(self, calls: Sequence[Call], answer: _Answer | list[_Answer], first_id: int) -> list[bytes]:
         """The answer's results in the order of the calls, each of which must be answered exactly once."""
@@ -409,15 +409,20 @@ def _behind(error: Exception) -> str:
 def _secrets(url: str) -> list[str]:
     """What of a URL must not be seen, the longest first: all but scheme, host, port and short words of the path."""
     parts = urlsplit(url)
-    words = [url, parts.path, parts.query, parts.netloc if "@" in parts.netloc else ""]
+    words = [parts.path, parts.query, parts.netloc if "@" in parts.netloc else ""]
     words += [parts.username or "", parts.password or "", *(value for _, value in parse_qsl(parts.query))]
     words += [word for word in parts.path.split("/") if len(word) >= 6]
-    return sorted({word for word in words if len(word) > 2}, key=len, reverse=True)
+    found = {word for word in words if len(word) > 2}
+    return sorted(found | {url} if found else found, key=len, reverse=True)
 
 
-def _is_unlikely(secret: str) -> bool:
-    """Whether no honest answer has this in it: it is long, and longer where it could be hexadecimal digits."""
-    return len(secret) >= (20 if re.fullmatch("[0-9a-fA-F]*", secret) else 8)
+def _tell_tales(secrets: Sequence[str]) -> list[bytes]:
+    """What no honest answer has in it: secrets that are long, and longer where they could be hexadecimal digits.
+
+    Of one that is a part of another the part alone: each answer is searched for all of them.
+    """
+    unlikely = [secret for secret in secrets if len(secret) >= (20 if re.fullmatch("[0-9a-fA-F]*", secret) else 8)]
+    return [own.encode() for own in unlikely if not any(other != own and other in own for other in unlikely)]
 
 
 def _seconds(retry_after: str | None) -> float | None:
