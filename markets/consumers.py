@@ -15,8 +15,9 @@ from django.db import close_old_connections
 
 from aurum.database import DATABASE_ERRORS
 from aurum.log_context import current_request_id, in_this_context
+from markets.audience import Subscription
 from markets.frames import Frame
-from markets.hub import Hub, Subscription, Unavailable
+from markets.hub import Hub, Unavailable
 from markets.protocol import FrameError, Target, echoed, read_frame, read_target
 from markets.snapshots import Kind, Reading, Start, read_starts
 from markets.subscribers import SERVER_ERROR, Subscriber
@@ -79,7 +80,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         wire = self.scope.get("extensions", {}).get(WIRE)
-        self.subscriber = Subscriber(self._send_text, self._close, self._lose, wire)
+        self.subscriber = Subscriber(self._send_text, self._close, self._lose, wire, self.hub.regroup)
         await self.accept()
         self.hub.join(self.subscriber)
 

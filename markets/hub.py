@@ -5,16 +5,16 @@ Wake-ups make it prompt; looking anyway makes it sure: a lost wake-up or connect
 
 import asyncio
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from aurum.log_context import apart
+from markets.audience import Audience, Subscription
 from markets.frames import Frame
-from markets.subscribers import QUEUE_SIZE, Subscriber
+from markets.subscribers import Subscriber
 from markets.wakeups import RECONNECT_PAUSE, Waker
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,6 @@ READ_SIZE = 1000  # rows a query
 BURST = 500  # frames that are handed out before the loop may do something else
 HEARTBEAT = 15  # seconds between two heartbeats of a connection; each second some connections have theirs
 START_TIMEOUT = 5.0  # seconds that a subscription waits for the database
-CLOSED = sys.maxsize  # no message has a `seq` above it
 
 # What the row that was read last is there for: where it is gone, others behind it may be.
 READ = "SELECT id, channel, seq, payload FROM outbox WHERE id >= %s ORDER BY id LIMIT %s"
@@ -70,36 +69,6 @@ class FeedPosition:
         )
 
 
-@dataclass(slots=True, eq=False)
-class Subscription:
-    """A subscriber's interest in one channel. Until `open`, messages wait for the snapshot that precedes them."""
-
-    channel: str
-    subscriber: Subscriber
-    is_lost: bool = False  # messages were left out: it can't be continued
-    _after: int = CLOSED
-    _waiting: list[Frame] | None = field(default_factory=list)
-
-    def deliver(self, frame: Frame) -> None:
-        if frame.seq > self._after:
-            self._after = frame.seq
-            self.subscriber.offer(frame)
-        elif self._waiting is not None:
-            if len(self._waiting) < QUEUE_SIZE:
-                self._waiting.append(frame)
-            else:
-                self.is_lost = True
-
-    def open(self, after: int) -> None:
-        """From now on messages go out, those behind the `seq` that the subscriber has: also of those that waited."""
-        waiting, self._waiting, self._after = self._waiting or [], None, after
-        for frame in waiting:
-            self.deliver(frame)
-
-    def end(self) -> None:
-        self._after, self._waiting = CLOSED, None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubCounts:
     """Who is there, and what was handed out since the process started."""
@@ -128,9 +97,7 @@ class Hub:
         self._read_position = read_position
         self._wakers = wakers
         self._subscriptions: dict[str, set[Subscription]] = {}
-        self._audiences: dict[
-            str, tuple[Subscription, ...]
-        ] = {}  # of channels that had news since somebody came or went
+        self._audiences: dict[str, Audience] = {}  # of channels that had news since somebody came or went
         self._subscribers: list[set[Subscriber]] = [set() for _ in range(HEARTBEAT)]
         self._tasks: list[asyncio.Future[None]] = []
         self._woken = asyncio.Event()
@@ -190,6 +157,10 @@ class Hub:
             remaining.discard(subscription)
             if not remaining:
                 del self._subscriptions[subscription.channel]
+
+    def regroup(self) -> None:
+        """Call when a subscriber can't be written to directly any more."""
+        self._audiences.clear()
 
     def broadcast(self, frame: Frame) -> None:
         """Sends a frame to every connection."""
@@ -290,22 +261,28 @@ class Hub:
         return len(rows)
 
     async def _hand_out(self, frame: Frame, handed_out: int) -> int:
-        audience = self._audience(frame.channel)
+        """Returns how many were handed out since something else could be done; `handed_out` were before."""
+        if frame.channel not in self._subscriptions:
+            return handed_out
+        audience = self._audience(frame)
         self._delivered += len(audience)
-        for subscription in audience:
+        for start in range(0, len(audience.direct), BURST):
+            some = slice(start, start + BURST)
+            if self._audiences.get(frame.channel) is not audience or not audience.write(frame, some):
+                for subscription in audience.direct[some]:
+                    subscription.deliver(frame)
+            handed_out = await _breathe(handed_out + len(audience.direct[some]))
+        for subscription in audience.others:
             subscription.deliver(frame)
-            handed_out += 1
-            if handed_out % BURST == 0:
-                await asyncio.sleep(0)
+            handed_out = await _breathe(handed_out + 1)
+        if audience.others and not audience.is_settled(frame.seq):
+            self._audiences.pop(frame.channel, None)
         return handed_out
 
-    def _audience(self, channel: str) -> Sequence[Subscription]:
-        """Who has subscribed, in a copy: others may come and go while a frame is handed out."""
-        if channel not in self._subscriptions:
-            return ()
-        if channel not in self._audiences:
-            self._audiences[channel] = tuple(self._subscriptions[channel])
-        return self._audiences[channel]
+    def _audience(self, frame: Frame) -> Audience:
+        if frame.channel not in self._audiences:
+            self._audiences[frame.channel] = Audience(self._subscriptions[frame.channel], before=frame.seq - 1)
+        return self._audiences[frame.channel]
 
     def _lose_all(self) -> None:
         logger.warning("messages are gone before they were read: every subscription starts anew")
@@ -323,3 +300,11 @@ class Hub:
                     frame = self.position.heartbeat(self._last_id)
                     for subscriber in tuple(some):
                         subscriber.offer(frame)
+
+
+async def _breathe(handed_out: int) -> int:
+    """Lets the loop do something else once a BURST was handed out, and counts anew."""
+    if handed_out < BURST:
+        return handed_out
+    await asyncio.sleep(0)
+    return 0

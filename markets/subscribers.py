@@ -35,10 +35,13 @@ class Subscriber:
     """Frames go out in the order in which they are offered, and offering one never waits.
 
     They go straight to the `wire` where there is one that takes them, else one after the other through `send`. `close`
-    ends the connection, `lose` a channel's subscription, of which it returns what the client is told.
+    ends the connection, `lose` a channel's subscription, of which it returns what the client is told. `held_up` is
+    called when it is no longer `is_direct`.
     """
 
-    __slots__ = ("_close", "_context", "_lose", "_send", "_sender", "_transport", "_waiting", "_wire", "is_closed")
+    __slots__ = (
+        "_close", "_context", "_held_up", "_lose", "_send", "_sender", "_waiting", "_wire", "is_closed", "transport",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -46,32 +49,39 @@ class Subscriber:
         close: Callable[[int], Awaitable[None]],
         lose: Callable[[str], list[Frame]],
         wire: Wire | None = None,
+        held_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._send = send
         self._close = close
         self._lose = lose
         self._wire = wire
         self._context = copy_context()  # the hub offers, and the lines are the connection's
-        self._transport: Any = None if wire is None else wire.transport
+        self._held_up = held_up
+        self.transport: Any = None if wire is None else wire.transport
         self._waiting: deque[Frame] = deque()
         self._sender: asyncio.Task[None] | None = None
         self.is_closed = False
 
     def offer(self, frame: Frame) -> None:
         """Takes a frame: a slow reader is its own problem."""
-        # Each message of each connection comes by here: no call that can be done without.
-        transport = self._transport
-        if transport is not None and self._sender is None and transport.get_write_buffer_size() <= BUFFER:
-            if not (self.is_closed or transport.is_closing()):
-                transport.write(frame.wire)
-            return
         if self.is_closed:
+            return
+        transport = self.transport
+        if transport is not None and self._sender is None and transport.get_write_buffer_size() <= BUFFER:
+            if not transport.is_closing():
+                transport.write(frame.wire)
             return
         self._waiting.append(frame)
         if len(self._waiting) > QUEUE_SIZE:
             self._shed()
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_waiting(), name="slow subscriber", context=self._context)
+            self._held_up()
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a frame can be written to the transport, as long as that is neither closing nor full."""
+        return self.transport is not None and self._sender is None and not self.is_closed
 
     @property
     def is_behind(self) -> bool:
@@ -91,6 +101,7 @@ class Subscriber:
     def stop(self) -> None:
         """The connection is gone, or is to be closed behind what has been sent."""
         self.is_closed = True
+        self._held_up()
         self._waiting.clear()
         if self._sender is not None:
             self._sender.cancel()
@@ -117,10 +128,10 @@ class Subscriber:
         if self._wire is None:
             await self._send(frame.text)
             return
-        while self._transport.get_write_buffer_size() > BUFFER and not self._transport.is_closing():
+        while self.transport.get_write_buffer_size() > BUFFER and not self.transport.is_closing():
             await self._wire.writable_again()
-        if not self._transport.is_closing():
-            self._transport.write(frame.wire)
+        if not self.transport.is_closing():
+            self.transport.write(frame.wire)
 
     async def _end(self, code: int) -> None:
         self.is_closed = True

@@ -1,0 +1,89 @@
+"""Who has subscribed to a channel, and how one frame gets to all of them."""
+
+import sys
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
+
+from markets.frames import Frame
+from markets.subscribers import BUFFER, QUEUE_SIZE, Subscriber
+
+CLOSED = sys.maxsize  # no message has a `seq` above it
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """A subscriber's interest in one channel. Until `open`, messages wait for the snapshot that precedes them."""
+
+    channel: str
+    subscriber: Subscriber
+    is_lost: bool = False  # messages were left out: it can't be continued
+    _after: int = CLOSED
+    _waiting: list[Frame] | None = field(default_factory=list)
+
+    def deliver(self, frame: Frame) -> None:
+        if frame.seq > self._after:
+            self._after = frame.seq
+            self.subscriber.offer(frame)
+        elif self._waiting is not None:
+            if len(self._waiting) < QUEUE_SIZE:
+                self._waiting.append(frame)
+            else:
+                self.is_lost = True
+
+    def open(self, after: int) -> None:
+        """From now on messages go out, those behind the `seq` that the subscriber has: also of those that waited."""
+        waiting, self._waiting, self._after = self._waiting or [], None, after
+        for frame in waiting:
+            self.deliver(frame)
+
+    def end(self) -> None:
+        self._after, self._waiting = CLOSED, None
+
+    def takes_all_behind(self, seq: int) -> bool:
+        """Whether every message of the channel behind `seq` can be written to the subscriber's transport at once."""
+        return self._after <= seq and self.subscriber.is_direct
+
+
+class Audience:
+    """All subscriptions of a channel, in a copy: others may come and go while a frame is handed out.
+
+    Each message of each connection comes by here, so most must cost nothing but the write: `direct` are those that can
+    be written to without a look at the subscription or its subscriber. That holds until one of them changes
+    (Hub.regroup).
+    """
+
+    __slots__ = ("_is_closing", "_size", "_transports", "_write", "direct", "others")
+
+    def __init__(self, subscriptions: Iterable[Subscription], before: int) -> None:
+        """`before` is the `seq` of the message that was handed out last."""
+        self.direct: list[Subscription] = []
+        self.others: list[Subscription] = []
+        kind: Any = None
+        for subscription in subscriptions:
+            transport = subscription.subscriber.transport
+            if subscription.takes_all_behind(before) and type(transport) is (kind := kind or type(transport)):
+                self.direct.append(subscription)
+            else:
+                self.others.append(subscription)
+        self._transports = [subscription.subscriber.transport for subscription in self.direct]
+        # Functions of the class: to call them for each transport takes no frame and no bound method.
+        if self._transports:
+            self._write, self._is_closing, self._size = kind.write, kind.is_closing, kind.get_write_buffer_size
+
+    def __len__(self) -> int:
+        return len(self.direct) + len(self.others)
+
+    def write(self, frame: Frame, some: slice) -> bool:
+        """Writes a frame to this part of `direct`; does nothing and is False where one of them is slow or closing."""
+        transports = self._transports[some]
+        if any(map(self._is_closing, transports)) or max(map(self._size, transports)) > BUFFER:
+            return False
+        deque(map(self._write, transports, repeat(frame.wire)), maxlen=0)
+        return True
+
+    def is_settled(self, seq: int) -> bool:
+        """Whether none of `others` could be one of `direct` now that the message `seq` was handed out."""
+        return not any(subscription.takes_all_behind(seq) for subscription in self.others)

@@ -1,0 +1,207 @@
+"""Handing a frame to many at once gives each of them exactly what one look at a time would."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from markets import hub as hub_module
+from markets.audience import Audience, Subscription
+from markets.frames import Frame
+from markets.hub import Hub
+from markets.subscribers import BUFFER, Subscriber
+from tests.markets.feed import until
+
+CHANNEL = "market:a"
+
+
+class QuietHub(Hub):
+    """Reads no outbox: the test hands out."""
+
+    def __init__(self) -> None:
+        super().__init__(self._never, "")
+        self._following.set()
+
+    async def _never(self) -> Any:
+        raise AssertionError
+
+    def _start(self) -> None:
+        pass
+
+
+class Transport:
+    """Takes frames; where nobody reads they wait, up to BUFFER and one more."""
+
+    def __init__(self) -> None:
+        self.reads = True
+        self.closing = False
+        self.got: list[int] = []
+        self.written = 0  # by `write`
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return 0 if self.reads else BUFFER + 1
+
+    def write(self, frame: bytes) -> None:
+        assert not self.closing
+        self.written += 1
+        self.got.append(json.loads(frame[frame.index(b"{") :])["seq"])
+
+
+class OtherTransport(Transport):
+    """Of another class: TLS, say."""
+
+
+class Client:
+    """A connection, with a `transport` or without one: then it is sent to."""
+
+    def __init__(self, hub: Hub, transport: Transport | None) -> None:
+        self.hub = hub
+        self.kept = transport or Transport()
+        self.transport = self.kept
+        self.subscriber = Subscriber(
+            self._send, self._close, lambda channel: [], self if transport else None, hub.regroup
+        )
+        self.since = self.until = 0  # the `seq` it began behind, and the last that it must have
+        self.most = sys.maxsize  # that it may get: what had been offered when it left
+        self.has_joined = False
+        self.subscription: Subscription | None = None
+
+    async def _send(self, text: str) -> None:
+        await self.writable_again()
+        self.kept.got.append(json.loads(text)["seq"])
+
+    async def _close(self, code: int) -> None:
+        raise AssertionError(f"closed with {code}")
+
+    async def writable_again(self) -> None:
+        await until(lambda: self.kept.reads)
+
+    def give_up(self, code: int) -> None:
+        raise AssertionError(f"given up with {code}")
+
+    async def join(self, after: int) -> None:
+        self.has_joined, self.since, self.until = True, after, after
+        self.subscription = await self.hub.subscribe(CHANNEL, self.subscriber)
+        self.subscription.open(after)
+
+    def leave(self, handed_out: int) -> None:
+        assert self.subscription is not None
+        self.until, self.most = handed_out, len(self.kept.got) + len(self.subscriber._waiting)
+        self.hub.unsubscribe(self.subscription)
+        self.subscription = None
+
+
+def message(seq: int) -> Frame:
+    return Frame(f'{{"seq":{seq}}}', channel=CHANNEL, seq=seq)
+
+
+@pytest.fixture(autouse=True)
+def small_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "BURST", 4)
+
+
+def make_clients(hub: Hub, random: Random, count: int) -> Iterator[Client]:
+    for _ in range(count):
+        yield Client(hub, random.choice([Transport, Transport, Transport, OtherTransport, lambda: None])())
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_none_is_missing_doubled_or_late(seed: int) -> None:
+    random, hub, begun, last = Random(seed), QuietHub(), 0, 0
+    clients = list(make_clients(hub, random, 25))
+    ending = False
+
+    async def disturb() -> None:
+        """Comes and goes, stops reading and goes on, also in the middle of a frame."""
+        while not ending:
+            client = random.choice(clients)
+            if not client.has_joined and not client.subscriber.is_closed:
+                await client.join(after=begun + random.choice([0, 0, 1, 2]))  # as its snapshot was read by now
+            elif random.random() < 0.03 and client.subscription is not None:
+                client.leave(last)
+            elif random.random() < 0.03:
+                client.subscriber.stop()
+                client.most = len(client.kept.got)
+                client.kept.closing = random.random() < 0.5
+            else:
+                client.kept.reads = random.random() < 0.7
+            await asyncio.sleep(0)
+
+    disturbing = asyncio.create_task(disturb())
+    for begun in range(1, 120):
+        await hub._hand_out(message(begun), 0)
+        last = begun
+        await asyncio.sleep(0)
+    ending = True
+    await disturbing
+    for client in clients:
+        client.kept.reads = True
+        await client.subscriber.drained()
+    for client in clients:
+        got = client.kept.got
+        assert got == list(range(client.since + 1, client.since + 1 + len(got)))
+        assert len(got) <= client.most
+        if not client.subscriber.is_closed:
+            must_have = last if client.subscription is not None else client.until
+            assert client.since + len(got) >= must_have
+    assert sum(len(client.kept.got) for client in clients) > 400
+
+
+async def test_most_are_written_to_without_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = QuietHub()
+    clients = [Client(hub, Transport()) for _ in range(10)]
+    for client in clients:
+        await client.join(after=0)
+    await hub._hand_out(message(1), 0)
+    monkeypatch.setattr(Subscriber, "offer", None)
+    await hub._hand_out(message(2), 0)
+    assert [client.transport.got for client in clients] == [[1, 2]] * 10
+
+
+async def test_who_is_behind_a_snapshot_joins_the_others_when_it_is_reached() -> None:
+    hub = QuietHub()
+    early, late = Client(hub, Transport()), Client(hub, Transport())
+    await early.join(after=0)
+    await late.join(after=2)
+    sizes = []
+    for seq in range(1, 6):
+        await hub._hand_out(message(seq), 0)
+        audience = Audience(hub._subscriptions[CHANNEL], before=seq)
+        sizes.append(len(audience.direct))
+    assert (early.transport.got, late.transport.got) == ([1, 2, 3, 4, 5], [3, 4, 5])
+    assert sizes == [1, 2, 2, 2, 2]
+
+
+async def test_one_that_does_not_read_costs_the_others_nothing_of_the_frame() -> None:
+    hub = QuietHub()
+    clients = [Client(hub, Transport()) for _ in range(8)]
+    for client in clients:
+        await client.join(after=0)
+    clients[3].transport.reads = False
+    for seq in range(1, 4):
+        await hub._hand_out(message(seq), 0)
+    assert [client.transport.got for client in clients if client is not clients[3]] == [[1, 2, 3]] * 7
+    assert clients[3].transport.got == []
+    clients[3].transport.reads = True
+    await clients[3].subscriber.drained()
+    await hub._hand_out(message(4), 0)
+    assert clients[3].transport.got == [1, 2, 3, 4]
+
+
+async def test_nothing_follows_a_close() -> None:
+    hub = QuietHub()
+    clients = [Client(hub, Transport()) for _ in range(3)]
+    for client in clients:
+        await client.join(after=0)
+    await hub._hand_out(message(1), 0)
+    clients[1].subscriber.stop()
+    clients[2].transport.closing = True
+    await hub._hand_out(message(2), 0)
+    assert [client.transport.got for client in clients] == [[1, 2], [1], [1]]
