@@ -120,7 +120,8 @@ def test_compression_is_not_offered(server: WebServer) -> None:
 def test_frames_that_are_too_large(server: WebServer) -> None:
     for text in ("x" * (16 * 1024 + 1), ["x" * 9000, "x" * 9000], ["x"] * 65):
         with opened(server) as client:
-            client.send(text if isinstance(text, str) else iter(text))
+            with suppress(ConnectionClosed):  # before the last fragment was sent
+                client.send(text if isinstance(text, str) else iter(text))
             assert close_code(client) == 1009
     with opened(server) as client:
         assert ask(client, json.dumps({"type": "ping", "more": "x" * (16 * 1024 - 40)})) == {"type": "pong"}
