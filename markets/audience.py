@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
@@ -11,6 +11,7 @@ from markets.frames import Frame
 from markets.subscribers import BUFFER, QUEUE_SIZE, Subscriber
 
 CLOSED = sys.maxsize  # no message has a `seq` above it
+PORTION = 50  # transports, whose objects stay in the processor's nearest cache between a look and the write
 
 
 @dataclass(slots=True, eq=False)
@@ -47,43 +48,52 @@ class Subscription:
         return self._after <= seq and self.subscriber.is_direct
 
 
+class Portion:
+    """Subscriptions whose subscribers need no look before a write, as long as no transport is slow or closing. These are
+    all of one class."""
+
+    __slots__ = ("_transports", "subscriptions")
+
+    def __init__(self, subscriptions: Sequence[Subscription]) -> None:
+        self.subscriptions = subscriptions
+        self._transports = [subscription.subscriber.transport for subscription in subscriptions]
+
+    def write(self, frame: Frame) -> bool:
+        """Sends a frame to all; does nothing and is False where one of them needs a look."""
+        transports = self._transports
+        kind: Any = type(transports[0])  # to call its functions for each takes neither a frame nor a bound method
+        if any(map(kind.is_closing, transports)) or max(map(kind.get_write_buffer_size, transports)) > BUFFER:
+            return False
+        deque(map(kind.write, transports, repeat(frame.wire)), maxlen=0)
+        return True
+
+
 class Audience:
     """All subscriptions of a channel, in a copy: others may come and go while a frame is handed out.
 
-    Each message of each connection comes by here, so most must cost nothing but the write: `direct` are those that can
-    be written to without a look at the subscription or its subscriber. That holds until one of them changes
-    (Hub.regroup).
+    Each message of each connection comes by here, so most must cost nothing but the write. `portions` are right until
+    one of their subscribers changes (Hub.regroup).
     """
 
-    __slots__ = ("_is_closing", "_size", "_transports", "_write", "direct", "others")
+    __slots__ = ("_size", "others", "portions")
 
     def __init__(self, subscriptions: Iterable[Subscription], before: int) -> None:
         """`before` is the `seq` of the message that was handed out last."""
-        self.direct: list[Subscription] = []
+        direct: list[Subscription] = []
         self.others: list[Subscription] = []
         kind: Any = None
         for subscription in subscriptions:
             transport = subscription.subscriber.transport
             if subscription.takes_all_behind(before) and type(transport) is (kind := kind or type(transport)):
-                self.direct.append(subscription)
+                direct.append(subscription)
             else:
                 self.others.append(subscription)
-        self._transports = [subscription.subscriber.transport for subscription in self.direct]
-        # Functions of the class: to call them for each transport takes no frame and no bound method.
-        if self._transports:
-            self._write, self._is_closing, self._size = kind.write, kind.is_closing, kind.get_write_buffer_size
+        self.portions = [Portion(direct[start : start + PORTION]) for start in range(0, len(direct), PORTION)]
+        self._size = len(direct) + len(self.others)
 
     def __len__(self) -> int:
-        return len(self.direct) + len(self.others)
-
-    def write(self, frame: Frame, some: slice) -> bool:
-        """Writes a frame to this part of `direct`; does nothing and is False where one of them is slow or closing."""
-        transports = self._transports[some]
-        if any(map(self._is_closing, transports)) or max(map(self._size, transports)) > BUFFER:
-            return False
-        deque(map(self._write, transports, repeat(frame.wire)), maxlen=0)
-        return True
+        return self._size
 
     def is_settled(self, seq: int) -> bool:
-        """Whether none of `others` could be one of `direct` now that the message `seq` was handed out."""
+        """Whether none of `others` could be in a portion now that the message `seq` was handed out."""
         return not any(subscription.takes_all_behind(seq) for subscription in self.others)

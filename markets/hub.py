@@ -266,12 +266,11 @@ class Hub:
             return handed_out
         audience = self._audience(frame)
         self._delivered += len(audience)
-        for start in range(0, len(audience.direct), BURST):
-            some = slice(start, start + BURST)
-            if self._audiences.get(frame.channel) is not audience or not audience.write(frame, some):
-                for subscription in audience.direct[some]:
+        for portion in audience.portions:
+            if self._audiences.get(frame.channel) is not audience or not portion.write(frame):
+                for subscription in portion.subscriptions:
                     subscription.deliver(frame)
-            handed_out = await _breathe(handed_out + len(audience.direct[some]))
+            handed_out = await _breathe(handed_out + len(portion.subscriptions))
         for subscription in audience.others:
             subscription.deliver(frame)
             handed_out = await _breathe(handed_out + 1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from markets import audience
 from markets import hub as hub_module
 from markets.audience import Audience, Subscription
 from markets.frames import Frame
@@ -103,8 +104,9 @@ def message(seq: int) -> Frame:
 
 
 @pytest.fixture(autouse=True)
-def small_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "BURST", 4)
+def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "BURST", 2)
+    monkeypatch.setattr(audience, "PORTION", 3)
 
 
 def make_clients(hub: Hub, random: Random, count: int) -> Iterator[Client]:
@@ -173,8 +175,8 @@ async def test_who_is_behind_a_snapshot_joins_the_others_when_it_is_reached() ->
     sizes = []
     for seq in range(1, 6):
         await hub._hand_out(message(seq), 0)
-        audience = Audience(hub._subscriptions[CHANNEL], before=seq)
-        sizes.append(len(audience.direct))
+        now = Audience(hub._subscriptions[CHANNEL], before=seq)
+        sizes.append(sum(len(portion.subscriptions) for portion in now.portions))
     assert (early.transport.got, late.transport.got) == ([1, 2, 3, 4, 5], [3, 4, 5])
     assert sizes == [1, 2, 2, 2, 2]
 
