@@ -49,8 +49,10 @@ class Subscription:
 
 
 class Portion:
-    """Subscriptions whose subscribers need no look before a write, as long as no transport is slow or closing. These are
-    all of one class."""
+    """Subscriptions whose subscribers need no look before a write, as long as no transport is slow or closing.
+
+    The transports are all of one class.
+    """
 
     __slots__ = ("_transports", "subscriptions")
 

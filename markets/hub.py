@@ -96,7 +96,9 @@ class Hub:
         self._connect = connect
         self._read_position = read_position
         self._wakers = wakers
-        self._subscriptions: dict[str, set[Subscription]] = {}
+        # In the order in which they came: so do their connections lie in memory, and to send to them in another order
+        # costs a tenth more.
+        self._subscriptions: dict[str, dict[Subscription, None]] = {}
         self._audiences: dict[str, Audience] = {}  # of channels that had news since somebody came or went
         self._subscribers: list[set[Subscriber]] = [set() for _ in range(HEARTBEAT)]
         self._tasks: list[asyncio.Future[None]] = []
@@ -138,7 +140,7 @@ class Hub:
         """Registers an interest: what is committed after this returns reaches the subscription. Raises Unavailable."""
         self._start()
         subscription = Subscription(channel, subscriber)
-        self._subscriptions.setdefault(channel, set()).add(subscription)
+        self._subscriptions.setdefault(channel, {})[subscription] = None
         self._audiences.pop(channel, None)
         try:
             async with asyncio.timeout(START_TIMEOUT):
@@ -154,7 +156,7 @@ class Hub:
         self._audiences.pop(subscription.channel, None)
         remaining = self._subscriptions.get(subscription.channel)
         if remaining is not None:
-            remaining.discard(subscription)
+            remaining.pop(subscription, None)
             if not remaining:
                 del self._subscriptions[subscription.channel]
 
