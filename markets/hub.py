@@ -5,7 +5,7 @@ Wake-ups make it prompt; looking anyway makes it sure: a lost wake-up or connect
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,7 +196,7 @@ class Hub:
             except (psycopg.Error, OSError) as error:
                 logger.warning("the outbox can't be read, trying again: %s", type(error).__name__)
             except Exception:
-                logger.exception("the outbox could not be handed out, trying again")
+                logger.exception("the outbox can't be followed, trying again")
             await asyncio.sleep(RECONNECT_PAUSE)
 
     async def _wait(self) -> None:
@@ -258,7 +258,11 @@ class Hub:
         for row_id, channel, seq, payload in rows:
             if row_id == self._last_id:
                 continue
-            handed_out = await self._hand_out(Frame(payload, channel=channel, seq=seq), handed_out)
+            try:
+                handed_out = await self._hand_out(Frame(payload, channel=channel, seq=seq), handed_out)
+            except Exception:
+                logger.exception("a message could not be handed out to all: its channel's subscriptions start anew")
+                self._lose([channel])
             self._last_id = row_id
         return len(rows)
 
@@ -287,11 +291,15 @@ class Hub:
 
     def _lose_all(self) -> None:
         logger.warning("messages are gone before they were read: every subscription starts anew")
-        for subscriptions in list(self._subscriptions.values()):
+        self._lose(list(self._subscriptions))
+
+    def _lose(self, channels: Iterable[str]) -> None:
+        for channel in channels:
+            subscriptions = tuple(self._subscriptions.get(channel, ()))
             self._resyncs += len(subscriptions)
-            for subscription in tuple(subscriptions):
+            for subscription in subscriptions:
                 subscription.is_lost = True
-                subscription.subscriber.lose(subscription.channel)
+                subscription.subscriber.lose(channel)
 
     async def _beat(self) -> None:
         while True:

@@ -123,6 +123,26 @@ async def test_nothing_is_told_before_its_commit(make_hub: MakeHub) -> None:
     await until(lambda: listener.seqs() == [1])
 
 
+async def test_who_had_a_message_that_failed_half_way_is_not_known(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = make_hub(by_notify(connect_async))
+    one, other = Listener(hub), Listener(hub)
+    await one.listen("market:a")
+    await other.listen("market:b")
+    hand_out = hub._hand_out
+
+    async def fail_once(frame: Frame, handed_out: int) -> int:
+        monkeypatch.setattr(hub, "_hand_out", hand_out)
+        raise RuntimeError("half way")
+
+    monkeypatch.setattr(hub, "_hand_out", fail_once)
+    for channel in ("market:a", "market:b"):
+        await in_thread(partial(say, channel))
+    await until(lambda: other.seqs() == [1])
+    assert (one.lost, other.lost) == (["market:a"], [])
+
+
 async def test_a_rolled_back_message_is_never_told(make_hub: MakeHub) -> None:
     hub = make_hub(by_notify(connect_async))
     listener = Listener(hub)
