@@ -55,6 +55,8 @@ OPEN_INTEREST = """
 
 # What a loser has cost is realised by the resolution, also while nobody redeems it.
 TRACKED = "(p.amount - p.untracked_amount)"
+# An AMM is no user: its tokens have neither cost nor PnL.
+BOUGHT = f"(CASE WHEN p.is_amm THEN 0 ELSE {TRACKED} END)"
 HELD_COST = "(CASE WHEN m.payouts ->> p.outcome_index = '0' THEN 0 ELSE p.cost END)"
 
 
@@ -281,7 +283,7 @@ class PositionSerializer(serializers.Serializer):
         average_cost_json,
         [
             "CASE WHEN p.amount > 0 THEN p.cost ELSE p.acquired_cost END",
-            f"CASE WHEN p.amount > 0 THEN {TRACKED} ELSE p.acquired_amount END",
+            f"CASE WHEN p.amount > 0 THEN {BOUGHT} ELSE p.acquired_amount END",
         ],
         PRICE_SCHEMA,
         null=True,
@@ -296,7 +298,7 @@ class PositionSerializer(serializers.Serializer):
     realized_pnl = sqljson.SignedAmount(f"(p.realized_pnl - p.cost + {HELD_COST})")
     unrealized_pnl = sqljson.Computed(
         unrealized_pnl_json,
-        ["m.payouts", "m.reserves", "p.outcome_index", TRACKED, HELD_COST],
+        ["m.payouts", "m.reserves", "p.outcome_index", BOUGHT, HELD_COST],
         sqljson.SIGNED,
         null=True,
     )

@@ -563,6 +563,15 @@ def test_holders_are_largest_first_with_the_amm_marked_and_nobody_with_nothing(c
     assert len(ids(client, f"/api/markets/{MARKET_ID}/positions", outcome=1)) == 1
 
 
+def test_what_an_amm_holds_has_a_value_and_neither_cost_nor_pnl(client: Client, market: Market) -> None:
+    names = ("isAmm", "currentPrice", "value", "averageCost", "cost", "realizedPnl", "unrealizedPnl")
+    rows = get(client, f"/api/markets/{MARKET_ID}/positions")["results"]
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        (True, 0.35, str(350 * 650 * UNIT // 1000), None, "0", "0", "0"),
+        (True, 0.65, str(650 * 350 * UNIT // 1000), None, "0", "0", "0"),
+    ]
+
+
 def test_trades_are_filtered_and_newest_first(client: Client, market: Market) -> None:
     path = f"/api/markets/{MARKET_ID}/trades"
     buy = factories.make_trade(market, trader=USER, block_number=2_000, log_index=1)
