@@ -27,7 +27,7 @@ def played(chain: tuple[Web3, Deployment]) -> Deployment:
     return chain[1]
 
 
-def run(*arguments: str, deployment: Deployment, **more: str) -> tuple[int, str]:
+def run(*arguments: str, deployment: Deployment | None, **more: str) -> tuple[int, str]:
     """Exit code and output of a command."""
     process: subprocess.Popen[str] = manage(*arguments, deployment=deployment, **more)
     output, _ = process.communicate(timeout=120)
@@ -95,6 +95,13 @@ def test_a_reset_asks_first(played: Deployment) -> None:
     assert code == 1
     assert output.strip().endswith("Keep nothing? [y/N] CommandError: nothing was changed")
     assert database() == before
+    assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.parametrize("command", [["replay_events"], ["reset_indexer", "--yes"]])
+def test_rebuilding_before_anything_is_indexed_says_so(command: list[str]) -> None:
+    code, output = run(*command, deployment=None)
+    assert (code, output.strip()) == (0, "nothing is indexed")
     assert not AuditEntry.objects.exists()
 
 

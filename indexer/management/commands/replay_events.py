@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from indexer.management.configured import only_writer, spare_the_collector
+from markets.models import Checkpoint
 from operators.audit import record
 
 
@@ -15,6 +16,9 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         spare_the_collector()
+        if not Checkpoint.objects.exists():
+            self.stdout.write("nothing is indexed")
+            return
         with only_writer() as ledger, transaction.atomic():
             count = ledger.replay()
             record("command", "indexer.replay", "command:replay_events", after={"events": count})
