@@ -311,11 +311,14 @@ def block_row(header: Header) -> BlockRow:
 
 
 def known_blocks(checkpoint: Checkpoint) -> dict[int, str]:
-    """Hashes by height of what may tell where a branch parts: blocks with events above finality, the highest one
-    below, and the checkpoint."""
+    """Hashes by height of what may tell where a branch parts: blocks with events above finality and their parents, the
+    highest one below, and the checkpoint."""
     floor = checkpoint.finalized_block
     below: Iterable[IndexedBlock] = IndexedBlock.objects.filter(number__lte=floor).order_by("-number")[:1]
-    known = {block.number: block.hash for block in (*below, *IndexedBlock.objects.filter(number__gt=floor))}
+    above = list(IndexedBlock.objects.filter(number__gt=floor))
+    # A branch that is shorter than the way to the first event that it takes back shows in that event's parent.
+    known = {block.number - 1: block.parent_hash for block in above}
+    known |= {block.number: block.hash for block in (*below, *above)}
     if checkpoint.block_hash:
         known[checkpoint.block_number] = checkpoint.block_hash
     return known

@@ -10,7 +10,7 @@ class BelowFinality(Exception):
 def find_fork(stored: Mapping[int, str], chain: Mapping[int, str], *, floor: int) -> int:
     """The last block up to which nothing of ours changed.
 
-    `stored` and `chain` are hashes by height, of the blocks that had logs of ours (and the checkpoint): the highest
+    `stored` and `chain` are hashes by height, of what is known (ledger.known_blocks): the highest
     that both have in common, since a hash commits to all blocks before it. `floor` is the height that can't change,
     the answer where none of the stored blocks is left. Raises BelowFinality where a block up to `floor` changed.
     """

@@ -237,6 +237,21 @@ def test_a_head_that_goes_back_is_waited_for(settled: Actions) -> None:
     assert not IndexerStatus.objects.get().reorganisations
 
 
+def test_a_shorter_branch_is_known_by_the_parent_of_the_first_event_that_it_takes_back(settled: Actions) -> None:
+    bots = Bots(settled, seed=1)
+    bots.adopt_markets()
+    settled.request("anvil_mine", hex(5))
+    settled.buy(bots.lives[0].market, 0, 1_000, sender=settled.accounts[1])
+    sync(settled.deployment)
+    trades = Trade.objects.count()
+    settled.request("anvil_rollback", 2)
+    settled.mint_collateral(settled.accounts[2], 1)  # one block, without events, in the place of the trade's parent
+    sync(settled.deployment)
+    assert Checkpoint.objects.get().block_number == settled.w3.eth.block_number
+    assert Trade.objects.count() == trades - 1
+    assert_equals_fresh_sync(settled.deployment)
+
+
 def test_below_finality_it_stops_and_writes_nothing(settled: Actions) -> None:
     bots = Bots(settled, seed=1)
     bots.adopt_markets()
