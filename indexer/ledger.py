@@ -20,11 +20,12 @@ from indexer.entries import Entry, read_batch, read_stored
 from indexer.events import event_data
 from indexer.fetch import Batch
 from indexer.handlers import WRITE_ORDER
-from indexer.models import IndexedEvent, Reorganisation, UndoImage, WaitingEvent
+from indexer.models import IndexedEvent, RecentBlock, Reorganisation, UndoImage, WaitingEvent
 from indexer.position_ids import StoredPositionIds
 from indexer.reorg import BelowFinality
 from indexer.rows import IndexedBlock as BlockRow
 from indexer.rows import IndexedEvent as EventRow
+from indexer.rows import RecentBlock as RecentRow
 from indexer.rows import StoredLog
 from indexer.rows import WaitingEvent as WaitingRow
 from markets import outbox
@@ -165,13 +166,21 @@ def _extend(checkpoint: Checkpoint, batch: Batch, record: BatchRecord) -> set[st
     for _, block in groupby(entries[len(final) :], key=lambda entry: entry.at.block_number):
         found |= _apply_and_write(checkpoint, list(block), batch.contracts, record)
     ask_for_repairs(found.breaches, block_number=batch.last.number)
-    headers = [batch.headers[number] for number in sorted({entry.at.block_number for entry in entries})]
-    BlockRow.table.insert([block_row(header) for header in headers])
-    undo.forget_final(checkpoint.finalized_block)
+    _store_headers(batch, {entry.at.block_number for entry in entries}, checkpoint.finalized_block)
     checkpoint.event_count += len(entries)
     checkpoint.published_block = max(checkpoint.published_block, batch.last.number)
     _move(checkpoint, batch.last.number, batch.last.hash, from_seconds(batch.last.timestamp))
     return found.touched
+
+
+def _store_headers(batch: Batch, with_events: set[int], finalized_block: int) -> None:
+    """Those of blocks with events for good; of all that may be replaced until they are final, as what undoes them."""
+    recent = [batch.headers[number] for number in sorted(batch.headers) if number > finalized_block]
+    with pipelined() if len(recent) <= FEW_EVENTS else nullcontext():
+        BlockRow.table.insert([block_row(batch.headers[number]) for number in sorted(with_events)])
+        RecentRow.table.insert([RecentRow(number=header.number, hash=header.hash) for header in recent])
+        RecentBlock.objects.filter(number__lte=finalized_block).delete()
+        undo.forget_final(finalized_block)
 
 
 def _apply_and_write(checkpoint: Checkpoint, entries: list[Entry], contracts: Contracts, record: BatchRecord) -> Found:
@@ -267,6 +276,7 @@ def _forget_events(checkpoint: Checkpoint, *, above: int) -> None:
     WaitingEvent.objects.filter(event__in=orphaned).delete()
     count, _ = orphaned.delete()
     IndexedBlock.objects.filter(number__gt=above).delete()
+    RecentBlock.objects.filter(number__gt=above).delete()
     checkpoint.event_count -= count
 
 
@@ -311,14 +321,12 @@ def block_row(header: Header) -> BlockRow:
 
 
 def known_blocks(checkpoint: Checkpoint) -> dict[int, str]:
-    """Hashes by height of what may tell where a branch parts: blocks with events above finality and their parents, the
-    highest one below, and the checkpoint."""
+    """Hashes by height of what may tell where a branch parts: the blocks above finality, the highest one below it that
+    has events, and the checkpoint."""
     floor = checkpoint.finalized_block
     below: Iterable[IndexedBlock] = IndexedBlock.objects.filter(number__lte=floor).order_by("-number")[:1]
-    above = list(IndexedBlock.objects.filter(number__gt=floor))
-    # A branch that is shorter than the way to the first event that it takes back shows in that event's parent.
-    known = {block.number - 1: block.parent_hash for block in above}
-    known |= {block.number: block.hash for block in (*below, *above)}
+    known = {block.number: block.hash for block in (*below, *IndexedBlock.objects.filter(number__gt=floor))}
+    known |= {block.number: block.hash for block in RecentBlock.objects.filter(number__gt=floor)}
     if checkpoint.block_hash:
         known[checkpoint.block_number] = checkpoint.block_hash
     return known

@@ -84,6 +84,19 @@ class UndoImage(models.Model):
         return f"{self.table_name} {self.row_id} before block {self.block_number}"
 
 
+class RecentBlock(models.Model):
+    """A block that may be replaced, whether it has events of ours or none: by these a branch shows where it parts."""
+
+    number = models.BigIntegerField(primary_key=True)
+    hash = Bytes32Field()
+
+    class Meta:
+        db_table = "recent_blocks"
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.hash}"
+
+
 class Reorganisation(models.Model):
     """A time that blocks were replaced. Of the last ones: all were counted in `indexer_status`."""
 

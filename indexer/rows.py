@@ -30,6 +30,12 @@ class IndexedEvent(StoredLog, gc=False):
     event_data: str = "{}"  # JSON
 
 
+@table_of(models.RecentBlock)
+class RecentBlock(Record, gc=False):
+    number: int
+    hash: str
+
+
 @table_of(models.WaitingEvent)
 class WaitingEvent(Row, gc=False):
     key: str

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
@@ -45,6 +45,7 @@ PASSING = (
 LONGEST_PAUSE = 30.0  # seconds between attempts
 PRUNE_INTERVAL = 60.0  # seconds between two looks for messages that are too old
 REORG_PAUSE = 0.2  # seconds between two looks at a branch that differs
+FEW_BLOCKS = 64  # that are looked at first: most reorganisations are shallow, and a header has its block's hashes
 
 
 class WrongChain(Exception):
@@ -256,19 +257,32 @@ class Runner:
         if head.number < checkpoint.start_block:
             return None
         stored = {number: hash_ for number, hash_ in known_blocks(checkpoint).items() if number <= head.number}
-        if head.number < checkpoint.block_number and not self._has_replaced(stored):
+        if head.number < checkpoint.block_number and not self._is_replaced(stored, head):
             return None
         floor = max(checkpoint.start_block - 1, min(checkpoint.finalized_block, checkpoint.block_number))
         # Twice, some time apart: one answer may be a node's that is on a branch of its own.
         self.stop.wait(REORG_PAUSE)
-        fork = find_fork(stored, self._chain_hashes(stored), floor=floor)
-        return None if fork == checkpoint.block_number else self.rpc.header(fork)
+        stored, chain = self._compared(stored)
+        return None if chain == stored else self.rpc.header(find_fork(stored, chain, floor=floor))
 
-    def _has_replaced(self, stored: dict[int, str]) -> bool:
-        return self._chain_hashes(stored) != stored
+    def _is_replaced(self, stored: dict[int, str], head: Header) -> bool:
+        """Whether a head below the checkpoint is on another branch: a hash commits to all blocks before it."""
+        if head.number in stored:
+            return stored[head.number] != head.hash
+        stored, chain = self._compared(stored)
+        return chain != stored
 
-    def _chain_hashes(self, stored: dict[int, str]) -> dict[int, str]:
-        return {number: header.hash for number, header in self.rpc.headers(sorted(stored)).items()}
+    def _compared(self, stored: dict[int, str]) -> tuple[dict[int, str], dict[int, str]]:
+        """What is stored, and the chain's hashes at these heights: of the highest ones alone where the lowest of them
+        is the same, as then all before it are."""
+        highest = dict(sorted(stored.items())[-FEW_BLOCKS:])
+        chain = self._chain_hashes(highest)
+        if len(highest) < len(stored) and chain[min(highest)] != highest[min(highest)]:
+            return stored, self._chain_hashes(stored)
+        return highest, chain
+
+    def _chain_hashes(self, numbers: Iterable[int]) -> dict[int, str]:
+        return {number: header.hash for number, header in self.rpc.headers(sorted(numbers)).items()}
 
     # --- where it stands -------------------------------------------------------------------------------------------
 

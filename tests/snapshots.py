@@ -19,6 +19,7 @@ NOT_DATA = {
     "indexer_status",
     "leader",
     "undo_images",
+    "recent_blocks",
     "repair_requests",
     "rankings",
     "ranked_users",

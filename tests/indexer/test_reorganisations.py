@@ -12,7 +12,7 @@ from indexer.devchain.actions import Actions, Call
 from indexer.devchain.actions import Market as ChainMarket
 from indexer.devchain.bots import Bots
 from indexer.devchain.deploy import Deployment, artifact
-from indexer.models import MOST_REORGANISATIONS, IndexedEvent, IndexerStatus, Reorganisation, UndoImage
+from indexer.models import MOST_REORGANISATIONS, IndexedEvent, IndexerStatus, RecentBlock, Reorganisation, UndoImage
 from indexer.reorg import BelowFinality
 from markets.models import Amm, Channel, Checkpoint, Market, OutboxMessage, Trade
 from tests.indexing import assert_equals_fresh_sync, runner, sync
@@ -237,18 +237,23 @@ def test_a_head_that_goes_back_is_waited_for(settled: Actions) -> None:
     assert not IndexerStatus.objects.get().reorganisations
 
 
-def test_a_shorter_branch_is_known_by_the_parent_of_the_first_event_that_it_takes_back(settled: Actions) -> None:
+@pytest.mark.parametrize(("rolled_back", "mined"), [(2, 1), (6, 1), (6, 3), (6, 5)])
+def test_a_branch_that_ends_below_the_first_event_that_it_takes_back_is_no_stale_node(
+    settled: Actions, rolled_back: int, mined: int
+) -> None:
     bots = Bots(settled, seed=1)
     bots.adopt_markets()
     settled.request("anvil_mine", hex(5))
     settled.buy(bots.lives[0].market, 0, 1_000, sender=settled.accounts[1])
     sync(settled.deployment)
     trades = Trade.objects.count()
-    settled.request("anvil_rollback", 2)
-    settled.mint_collateral(settled.accounts[2], 1)  # one block, without events, in the place of the trade's parent
+    settled.request("anvil_rollback", rolled_back)
+    settled.mint_collateral(settled.accounts[2], 1)  # a block without events of ours
+    settled.request("anvil_mine", hex(mined - 1))
     sync(settled.deployment)
     assert Checkpoint.objects.get().block_number == settled.w3.eth.block_number
     assert Trade.objects.count() == trades - 1
+    assert list(IndexerStatus.objects.values_list("reorganisations", "last_reorganisation_depth")) == [(1, rolled_back)]
     assert_equals_fresh_sync(settled.deployment)
 
 
@@ -272,9 +277,14 @@ def test_images_are_kept_no_longer_than_they_can_be_needed(settled: Actions) -> 
     live(seed=3, steps=4)(settled)
     sync(settled.deployment)
     assert UndoImage.objects.exists()
+    checkpoint = Checkpoint.objects.get()
+    kept = list(RecentBlock.objects.order_by("number").values_list("number", flat=True))
+    assert kept == list(range(max(checkpoint.finalized_block + 1, kept[0]), checkpoint.block_number + 1))
+    assert len(kept) > 4
     settled.request("anvil_mine", hex(FINAL + 1))
     sync(settled.deployment)
     assert not UndoImage.objects.exists()
+    assert not RecentBlock.objects.filter(number__lte=Checkpoint.objects.get().finalized_block).exists()
     assert IndexedEvent.objects.exists()
 
 
