@@ -26,8 +26,16 @@ BURST = 500  # frames that are handed out before the loop may do something else
 HEARTBEAT = 15  # seconds between two heartbeats of a connection; each second some connections have theirs
 START_TIMEOUT = 5.0  # seconds that a subscription waits for the database
 
-# What the row that was read last is there for: where it is gone, others behind it may be.
-READ = "SELECT id, channel, seq, payload FROM outbox WHERE id >= %s ORDER BY id LIMIT %s"
+# Messages, and how far the tables are with them: one statement, so that both are of one moment. What the row that was
+# read last is there for: where it is gone, others behind it may be.
+READ = """
+    SELECT message.id, message.channel, message.seq, message.payload, position.*
+    FROM (SELECT) once
+    LEFT JOIN ({position}) position ON true
+    LEFT JOIN (SELECT id, channel, seq, payload FROM outbox WHERE id >= %s ORDER BY id LIMIT %s) message ON true
+    ORDER BY message.id
+"""
+COLUMNS = 4  # of a message, before those of the position
 NEWEST = "SELECT coalesce(max(id), 0) FROM outbox"
 # How many sockets a process has stands in the name of the connection that it reads the outbox on: it goes with both.
 NAME = "SELECT set_config('application_name', %s, false)"
@@ -94,7 +102,7 @@ class Hub:
         wakers: Sequence[Waker] = (),
     ) -> None:
         self._connect = connect
-        self._read_position = read_position
+        self._statement = READ.format(position=read_position)
         self._wakers = wakers
         # In the order in which they came: so do their connections lie in memory, and to send to them in another order
         # costs a tenth more.
@@ -209,14 +217,15 @@ class Hub:
 
     async def _look(self, connection: psycopg.AsyncConnection) -> None:
         """Hands out what is new. Of finality it tells when everything up to there has been told."""
-        if self._last_id < 0:
-            self.position, self._last_id = await self._place(connection), await self._newest(connection)
-            self._following.set()
-        await self._read_all(connection)
-        position = await self._place(connection)
-        if position == self.position:
-            return
-        await self._read_all(connection)
+        is_new = self._last_id < 0
+        if is_new:
+            self._last_id = await self._newest(connection)
+        count = READ_SIZE
+        while count == READ_SIZE:
+            count, position = await self._read(connection)
+            if is_new:
+                self.position, is_new = position, False
+                self._following.set()
         before, self.position = self.position, position
         if (before.safe_block, before.finalized_block) != (position.safe_block, position.finalized_block):
             self.broadcast(position.finality())
@@ -230,14 +239,6 @@ class Hub:
         await self._rows(connection, NAME, self._name[: LONGEST_NAME - len(suffix)] + suffix)
         self._named, self._named_at = count, now
 
-    async def _place(self, connection: psycopg.AsyncConnection) -> FeedPosition:
-        rows = await self._rows(connection, self._read_position)
-        return FeedPosition(**dict(zip(FeedPosition.__slots__, rows[0], strict=True))) if rows else FeedPosition()
-
-    async def _read_all(self, connection: psycopg.AsyncConnection) -> None:
-        while await self._read(connection) == READ_SIZE:
-            pass
-
     async def _newest(self, connection: psycopg.AsyncConnection) -> int:
         [[newest]] = await self._rows(connection, NEWEST)
         return newest
@@ -246,14 +247,17 @@ class Hub:
         async with asyncio.timeout(READ_TIMEOUT):
             return await (await connection.execute(statement, values)).fetchall()
 
-    async def _read(self, connection: psycopg.AsyncConnection) -> int:
-        """Hands out the rows behind the last one, in commit order, and returns how many rows there were."""
-        rows = await self._rows(connection, READ, self._last_id, READ_SIZE)
+    async def _read(self, connection: psycopg.AsyncConnection) -> tuple[int, FeedPosition]:
+        """Hands out the rows behind the last one, in commit order; returns how many rows there were, and the position
+        behind them, if these were all."""
+        read = await self._rows(connection, self._statement, self._last_id, READ_SIZE)
+        position = _position(read[0][COLUMNS:])
+        rows = [row[:COLUMNS] for row in read if row[0] is not None]
         if self._last_id > 0 and (not rows or rows[0][0] != self._last_id):
             # Whatever is new belongs to channels that all subscribers have to read anew.
             self._last_id = await self._newest(connection)
             self._lose_all()
-            return 0
+            return 0, position
         handed_out = 0
         for row_id, channel, seq, payload in rows:
             if row_id == self._last_id:
@@ -264,7 +268,7 @@ class Hub:
                 logger.exception("a message could not be handed out to all: its channel's subscriptions start anew")
                 self._lose([channel])
             self._last_id = row_id
-        return len(rows)
+        return len(rows), position
 
     async def _hand_out(self, frame: Frame, handed_out: int) -> int:
         """Returns how many were handed out since something else could be done; `handed_out` were before."""
@@ -309,6 +313,12 @@ class Hub:
                     frame = self.position.heartbeat(self._last_id)
                     for subscriber in tuple(some):
                         subscriber.offer(frame)
+
+
+def _position(values: Sequence[Any]) -> FeedPosition:
+    """Of the columns of FeedPosition; all are NULL where nothing is indexed yet."""
+    found = dict(zip(FeedPosition.__slots__, values, strict=True))
+    return FeedPosition() if found["block_number"] is None else FeedPosition(**found)
 
 
 async def _breathe(handed_out: int) -> int:
