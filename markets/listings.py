@@ -54,9 +54,15 @@ markets = Listing(
         Filter(moment("endsBefore"), "m.resolution_time < %(endsBefore)s"),
         Filter(moment("endsAfter"), "m.resolution_time > %(endsAfter)s"),
     ),
-    # The first is the default: the newest.
-    orders=_both_ways(
-        createdAt=("m.created_at", "timestamptz"),
+    # The first is the default: the newest, in the order of the chain, as many may be created in one second.
+    orders={
+        sign + "createdAt": (
+            Key("m.block_number", "bigint", descending=bool(sign)),
+            Key("m.log_index", "int", descending=bool(sign)),
+        )
+        for sign in ("-", "")
+    }
+    | _both_ways(
         volume=("m.volume", "numeric"),
         volume24h=(serializers.VOLUME_24H, "numeric"),
         liquidity=("m.liquidity", "numeric"),

@@ -545,6 +545,16 @@ def test_orderings(client: Client, name: str) -> None:
     assert paged == markets
 
 
+def test_markets_of_one_second_come_in_the_order_of_the_chain(client: Client) -> None:
+    places = [(2_000 + block, index) for block in range(3) for index in (3, 7, 12)]
+    made = {
+        place: str(factories.make_market(created_at=START, block_number=place[0], log_index=place[1]).id)
+        for place in sorted(places, key=lambda place: place[1])
+    }
+    assert ids(client, "/api/markets") == [made[place] for place in sorted(places, reverse=True)]
+    assert ids(client, "/api/markets", ordering="createdAt") == [made[place] for place in sorted(places)]
+
+
 def test_markets_are_newest_first(client: Client) -> None:
     first, second = factories.make_market(), factories.make_market()
     assert ids(client, "/api/markets") == [str(second.id), str(first.id)]
