@@ -13,6 +13,7 @@ from markets.subscribers import BUFFER
 EXTENSION = "aurum.wire"  # where the application finds the connection in its scope
 MAX_FRAGMENTS = 64  # of one message, which has 16 KiB: empty ones would take memory without end
 PING_INTERVAL = 7  # seconds, in which an answer must come: who stops reading is to be gone within 15
+BEATS = 10  # a second, in which some connections are pinged: few at once, or messages of that moment would be late
 PAYLOAD = 4  # bytes of a ping
 PING = bytes((0x89, PAYLOAD))
 PONG = bytes((0x8A, 0x80 | PAYLOAD))  # then come the mask and the payload
@@ -21,17 +22,19 @@ LINGER = 3.0  # seconds that a client has for reading the rest, before the conne
 
 
 class Pulse:
-    """Pings all connections in turns, some each second: a timer for all of them, and one frame for many."""
+    """Pings all connections in turns: a timer for all of them, and one frame for many."""
 
     def __init__(self) -> None:
-        self._turns: list[set[SocketProtocol]] = [set() for _ in range(PING_INTERVAL)]
+        self._turns: list[set[SocketProtocol]] = [set() for _ in range(PING_INTERVAL * BEATS)]
         self._turn = 0
+        self._due = 0.0  # when the next is, on the loop's clock
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, protocol: "SocketProtocol") -> None:
         min(self._turns, key=len).add(protocol)
         if self._timer is None:
-            self._timer = protocol.loop.call_later(1, self._beat, protocol.loop)
+            self._due = protocol.loop.time()
+            self._wait(protocol.loop)
 
     def discard(self, protocol: "SocketProtocol") -> None:
         for turn in self._turns:
@@ -40,10 +43,17 @@ class Pulse:
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         payload = os.urandom(PAYLOAD)
         frame = PING + payload
-        self._turn = (self._turn + 1) % PING_INTERVAL
+        self._turn = (self._turn + 1) % len(self._turns)
         for protocol in tuple(self._turns[self._turn]):
             protocol.ping(frame, payload)
-        self._timer = loop.call_later(1, self._beat, loop) if any(self._turns) else None
+        self._timer = None
+        if any(self._turns):
+            self._wait(loop)
+
+    def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What is late catches up, but for a second at most."""
+        self._due = max(self._due + 1 / BEATS, loop.time() - 1)
+        self._timer = loop.call_at(self._due, self._beat, loop)
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):

@@ -23,7 +23,8 @@ POLL_INTERVAL = 1.0  # seconds between reads without a wake-up
 READ_TIMEOUT = 10.0  # seconds after which a connection that does not answer is given up
 READ_SIZE = 1000  # rows a query
 BURST = 500  # frames that are handed out before the loop may do something else
-HEARTBEAT = 15  # seconds between two heartbeats of a connection; each second some connections have theirs
+HEARTBEAT = 15  # seconds between two heartbeats of a connection
+BEATS = 10  # a second, in which some connections have theirs: few at once, or messages of that moment would be late
 START_TIMEOUT = 5.0  # seconds that a subscription waits for the database
 
 # Messages, and how far the tables are with them: one statement, so that both are of one moment. What the row that was
@@ -108,7 +109,7 @@ class Hub:
         # costs a tenth more.
         self._subscriptions: dict[str, dict[Subscription, None]] = {}
         self._audiences: dict[str, Audience] = {}  # of channels that had news since somebody came or went
-        self._subscribers: list[set[Subscriber]] = [set() for _ in range(HEARTBEAT)]
+        self._subscribers: list[set[Subscriber]] = [set() for _ in range(HEARTBEAT * BEATS)]
         self._tasks: list[asyncio.Future[None]] = []
         self._woken = asyncio.Event()
         self._following = asyncio.Event()
@@ -306,9 +307,12 @@ class Hub:
                 subscription.subscriber.lose(channel)
 
     async def _beat(self) -> None:
+        clock = asyncio.get_running_loop().time
+        due = clock()
         while True:
             for some in self._subscribers:
-                await asyncio.sleep(1)
+                due = max(due + 1 / BEATS, clock() - 1)  # what is late catches up, but for a second at most
+                await asyncio.sleep(due - clock())
                 if some and self._following.is_set():
                     frame = self.position.heartbeat(self._last_id)
                     for subscriber in tuple(some):
