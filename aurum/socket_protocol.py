@@ -43,7 +43,7 @@ class Pulse:
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         payload = os.urandom(PAYLOAD)
         frame = PING + payload
-        self._turn = (self._turn + 1) % len(self._turns)
+        self._turn = (self._turn - 1) % len(self._turns)  # backwards: the first that come are pinged last
         for protocol in tuple(self._turns[self._turn]):
             protocol.ping(frame, payload)
         self._timer = None

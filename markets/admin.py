@@ -127,7 +127,7 @@ class MarketAdmin(ReadOnlyAdmin):
     list_filter = (StatusFilter, SuspectFilter, PlacementFilter)
     search_fields = ("market_id", "question_id", "condition_id", "creator", "amm_address", "id", "question")
     search_help_text = "An id or address of the market, or words of its question"
-    ordering = ("-block_number", "-log_index")
+    ordering = ("-created_at", "id")
     date_hierarchy = "created_at"
     inlines = (OutcomeTokenTable,)
     fieldsets = (

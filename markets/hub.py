@@ -310,7 +310,7 @@ class Hub:
         clock = asyncio.get_running_loop().time
         due = clock()
         while True:
-            for some in self._subscribers:
+            for some in reversed(self._subscribers):  # the first that come have theirs last
                 due = max(due + 1 / BEATS, clock() - 1)  # what is late catches up, but for a second at most
                 await asyncio.sleep(due - clock())
                 if some and self._following.is_set():

@@ -54,9 +54,10 @@ markets = Listing(
         Filter(moment("endsBefore"), "m.resolution_time < %(endsBefore)s"),
         Filter(moment("endsAfter"), "m.resolution_time > %(endsAfter)s"),
     ),
-    # The first is the default: the newest, in the order of the chain, as many may be created in one second.
+    # The first is the default: the newest, those of one second in the order of the chain.
     orders={
         sign + "createdAt": (
+            Key("m.created_at", "timestamptz", descending=bool(sign)),
             Key("m.block_number", "bigint", descending=bool(sign)),
             Key("m.log_index", "int", descending=bool(sign)),
         )

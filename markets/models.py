@@ -114,7 +114,7 @@ class Market(models.Model):
         db_table = "markets"
         permissions = [("reconcile_market", "Can compare what is stored of a market with the chain")]
         indexes = [
-            models.Index(fields=["block_number", "log_index"], name="markets_by_place"),
+            models.Index(fields=["created_at", "id"], name="markets_by_creation"),
             models.Index(fields=["volume", "id"], name="markets_by_volume"),
             models.Index(fields=["liquidity", "id"], name="markets_by_liquidity"),
             models.Index(fields=["trader_count", "id"], name="markets_by_traders"),

@@ -361,5 +361,5 @@ def current_position(using: str | None = None) -> Position:
 
 def first_collateral() -> str | None:
     """What amounts of several markets are added in unless another token is asked for: that of the first market."""
-    rows = run("SELECT collateral_token FROM markets ORDER BY block_number, log_index LIMIT 1", {})
+    rows = run("SELECT collateral_token FROM markets ORDER BY created_at, id LIMIT 1", {})
     return rows[0][0] if rows else None
