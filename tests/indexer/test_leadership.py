@@ -102,7 +102,9 @@ def stop_in_its_transaction(indexer: Indexer, lock: str, work: Callable[[], obje
         work()
         wait_until(lambda: activity(indexer, "wait_event_type = 'Lock'"), "waiting for the lock")
         indexer.send_signal(signal.SIGSTOP)
-    wait_until(lambda: activity(indexer, "state = 'idle in transaction'"), "in its transaction")
+    # In the middle of a pipeline, too: the server waits for the rest of it, and is no idler.
+    waits = "(state = 'idle in transaction' OR state = 'active' AND wait_event = 'ClientRead')"
+    wait_until(lambda: activity(indexer, waits), "in its transaction")
 
 
 def activity(indexer: Indexer, condition: str) -> bool:
