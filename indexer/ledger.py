@@ -176,7 +176,7 @@ def _extend(checkpoint: Checkpoint, batch: Batch, record: BatchRecord) -> set[st
 def _store_headers(batch: Batch, with_events: set[int], finalized_block: int) -> None:
     """Those of blocks with events for good; of all that may be replaced until they are final, as what undoes them."""
     recent = [batch.headers[number] for number in sorted(batch.headers) if number > finalized_block]
-    with pipelined() if len(recent) <= FEW_EVENTS else nullcontext():
+    with pipelined() if max(len(recent), len(with_events)) <= FEW_EVENTS else nullcontext():
         BlockRow.table.insert([block_row(batch.headers[number]) for number in sorted(with_events)])
         RecentRow.table.insert([RecentRow(number=header.number, hash=header.hash) for header in recent])
         RecentBlock.objects.filter(number__lte=finalized_block).delete()

@@ -10,9 +10,9 @@ class BelowFinality(Exception):
 def find_fork(stored: Mapping[int, str], chain: Mapping[int, str], *, floor: int) -> int:
     """The last block up to which nothing of ours changed.
 
-    `stored` and `chain` are hashes by height, of what is known (ledger.known_blocks): the highest
-    that both have in common, since a hash commits to all blocks before it. `floor` is the height that can't change,
-    the answer where none of the stored blocks is left. Raises BelowFinality where a block up to `floor` changed.
+    `stored` and `chain` are hashes by height, of what is known (ledger.known_blocks): the highest that both have in
+    common, since a hash commits to all blocks before it. `floor` is the height that can't change, the answer where none
+    of the stored blocks is left. Raises BelowFinality where a block up to `floor` changed.
     """
     changed = [number for number, hash_ in stored.items() if chain.get(number) != hash_]
     if changed and min(changed) <= floor:

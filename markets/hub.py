@@ -218,14 +218,13 @@ class Hub:
 
     async def _look(self, connection: psycopg.AsyncConnection) -> None:
         """Hands out what is new. Of finality it tells when everything up to there has been told."""
-        is_new = self._last_id < 0
-        if is_new:
+        if self._last_id < 0:
             self._last_id = await self._newest(connection)
         count = READ_SIZE
         while count == READ_SIZE:
             count, position = await self._read(connection)
-            if is_new:
-                self.position, is_new = position, False
+            if not self._following.is_set():
+                self.position = position
                 self._following.set()
         before, self.position = self.position, position
         if (before.safe_block, before.finalized_block) != (position.safe_block, position.finalized_block):

@@ -41,7 +41,6 @@ class Transport:
         self.reads = True
         self.closing = False
         self.got: list[int] = []
-        self.written = 0  # by `write`
 
     def is_closing(self) -> bool:
         return self.closing
@@ -51,7 +50,6 @@ class Transport:
 
     def write(self, frame: bytes) -> None:
         assert not self.closing
-        self.written += 1
         self.got.append(json.loads(frame[frame.index(b"{") :])["seq"])
 
 

@@ -123,6 +123,24 @@ async def test_nothing_is_told_before_its_commit(make_hub: MakeHub) -> None:
     await until(lambda: listener.seqs() == [1])
 
 
+async def test_a_connection_that_is_lost_at_the_first_read_is_made_again(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = make_hub(by_notify(connect_async))
+    listener = Listener(hub)
+    read = hub._read
+
+    async def fail_once(connection: psycopg.AsyncConnection) -> Any:
+        monkeypatch.setattr(hub, "_read", read)
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr(hub, "_read", fail_once)
+    await listener.listen("market:a")
+    await in_thread(partial(say, "market:a"))
+    await until(lambda: listener.seqs() == [1])
+    assert hub.position.block_number >= 0
+
+
 async def test_who_had_a_message_that_failed_half_way_is_not_known(
     make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
