@@ -10,6 +10,7 @@ import django.db
 import psycopg
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, connections
+from psycopg.abc import PQGen
 from psycopg.pq import PipelineStatus
 from psycopg_pool import AsyncConnectionPool
 
@@ -19,6 +20,7 @@ DJANGO_ONLY = ("context", "cursor_factory", "prepare_threshold", "pool")
 MOST_READERS = 4  # connections of one process for reads on the event loop, which has one core
 READER_TIMEOUT = 0.2  # seconds to wait for one of them; then it is read on a thread
 RECONNECT_TIMEOUT = 5.0  # seconds
+LOOK_UP = 60.0  # seconds between two looks of one that only waits
 READER_LIFETIME = 60.0  # seconds: whichever server a name leads to by then, it is found
 
 # What the server says when the same transaction may work later: SQLSTATEs, or their classes (the first two characters).
@@ -91,9 +93,16 @@ def connect() -> psycopg.Connection:
     return psycopg.connect(**parameters(settings.DIRECT), autocommit=True)
 
 
+class PatientConnection(psycopg.AsyncConnection):
+    """Waits for the server without looking up ten times a second, which psycopg does for the sake of Ctrl-C."""
+
+    async def wait(self, gen: PQGen[Any], interval: float = LOOK_UP, timeout: float | None = None) -> Any:
+        return await super().wait(gen, interval, timeout)
+
+
 async def connect_async() -> psycopg.AsyncConnection:
     """Opens an autocommit connection, for LISTEN and plain reads."""
-    return await psycopg.AsyncConnection.connect(**parameters(settings.DIRECT), autocommit=True)
+    return await PatientConnection.connect(**parameters(settings.DIRECT), autocommit=True)
 
 
 async def open_read_pool(alias: str) -> AsyncConnectionPool:

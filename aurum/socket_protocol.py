@@ -71,6 +71,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     # --- what the application calls (markets/subscribers.py, Wire) --------------------------------------------------
 
+    @property
+    def descriptor(self) -> int | None:
+        """The connection's socket; none where TLS lies between that and the transport."""
+        if self.transport.get_extra_info("sslcontext") is not None:
+            return None
+        return self.transport.get_extra_info("socket").fileno()
+
     async def writable_again(self) -> None:
         """Returns when the client has read some of what waits."""
         await asyncio.sleep(0)  # uvloop notices at the end of a turn that its buffer is too full

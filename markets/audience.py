@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
+from markets.burst import burst
 from markets.frames import Frame
 from markets.subscribers import BUFFER, QUEUE_SIZE, Subscriber
 
@@ -54,19 +55,27 @@ class Portion:
     The transports are all of one class.
     """
 
-    __slots__ = ("_transports", "subscriptions")
+    __slots__ = ("_burst", "_transports", "subscriptions")
 
     def __init__(self, subscriptions: Sequence[Subscription]) -> None:
         self.subscriptions = subscriptions
         self._transports = [subscription.subscriber.transport for subscription in subscriptions]
+        self._burst = burst([subscription.subscriber.descriptor for subscription in subscriptions])
 
     def write(self, frame: Frame) -> bool:
         """Sends a frame to all; does nothing and is False where one of them needs a look."""
         transports = self._transports
         kind: Any = type(transports[0])  # to call its functions for each takes neither a frame nor a bound method
-        if any(map(kind.is_closing, transports)) or max(map(kind.get_write_buffer_size, transports)) > BUFFER:
+        if any(map(kind.is_closing, transports)):  # then its descriptor may be another's, too
             return False
-        deque(map(kind.write, transports, repeat(frame.wire)), maxlen=0)
+        waiting = max(map(kind.get_write_buffer_size, transports))
+        if waiting > BUFFER:
+            return False
+        if waiting or self._burst is None:
+            deque(map(kind.write, transports, repeat(frame.wire)), maxlen=0)
+        else:
+            for place, taken in self._burst.write(frame.wire):
+                transports[place].write(frame.wire[taken:])
         return True
 
 

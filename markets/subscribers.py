@@ -20,9 +20,15 @@ PRICES = "prices:"  # of whose messages the latest stands for those before it
 
 
 class Wire(Protocol):
-    """A connection whose `transport` takes encoded frames as they are (aurum/socket_protocol.py)."""
+    """A connection whose `transport` takes encoded frames as they are (aurum/socket_protocol.py).
+
+    `descriptor` is its socket, if what is written to that is what the client gets.
+    """
 
     transport: Any
+
+    @property
+    def descriptor(self) -> int | None: ...
 
     async def writable_again(self) -> None:
         """Returns when less waits to be sent."""
@@ -40,7 +46,8 @@ class Subscriber:
     """
 
     __slots__ = (
-        "_close", "_context", "_held_up", "_lose", "_send", "_sender", "_waiting", "_wire", "is_closed", "transport",
+        "_close", "_context", "_held_up", "_lose", "_send", "_sender", "_waiting", "_wire", "descriptor", "is_closed",
+        "transport",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +65,7 @@ class Subscriber:
         self._context = copy_context()  # the hub offers, and the lines are the connection's
         self._held_up = held_up
         self.transport: Any = None if wire is None else wire.transport
+        self.descriptor = None if wire is None else wire.descriptor
         self._waiting: deque[Frame] = deque()
         self._sender: asyncio.Task[None] | None = None
         self.is_closed = False

@@ -1,6 +1,5 @@
 """What the settings make of the indexer's parts, for its commands; each missing one is a clear line."""
 
-import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,18 +15,13 @@ from indexer.ledger import Ledger
 from indexer.rpc import Rpc
 from indexer.runner import Deployment
 
+YOUNG = 100_000  # objects before Python looks for cycles: a batch makes many and no cycle, and looks cost a tenth of it
 CONTRACT_SETTINGS = {
     "CONDITIONAL_TOKENS_ADDRESS": events.CONDITIONAL_TOKENS,
     "MARKET_FACTORY_ADDRESS": events.MARKET_FACTORY,
     "AURUM_ORACLE_ADDRESS": events.AURUM_ORACLE,
     "FEE_COLLECTOR_ADDRESS": events.FEE_COLLECTOR,
 }
-
-
-def spare_the_collector() -> None:
-    """Lets Python look for cycles rarely: a batch makes many objects, no cycles, and the looks cost a tenth of it."""
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
 
 
 def configured_rpc(

@@ -118,12 +118,19 @@ def test_the_figures(viewer: Client) -> None:
     ],
 )
 def test_the_wallet(
-    columns: dict[str, Any], wallet: tuple[str, str, str], balance: tuple[str, str], viewer: Client
+    columns: dict[str, Any],
+    wallet: tuple[str, str, str],
+    balance: tuple[str, str],
+    viewer: Client,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    heartbeat_at = timezone.now() - timedelta(seconds=columns.pop("ago", 10))
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    heartbeat_at = now - timedelta(seconds=columns.get("ago", 10))
     signer = factories.address("signer")
     defaults = {"balance": 1234 * 10**14, "signer": signer}
-    WalletStatus.objects.create(heartbeat_at=heartbeat_at, **defaults | columns)
+    given = {name: value for name, value in columns.items() if name != "ago"}
+    WalletStatus.objects.create(heartbeat_at=heartbeat_at, **defaults | given)
     facts = viewer.get(SOURCE).json()["facts"]
     assert tuple(facts["wallet"][name] for name in ("text", "state", "note")) == wallet
     assert tuple(facts["balance"][name] for name in ("text", "state", "note")) == (*balance, signer)

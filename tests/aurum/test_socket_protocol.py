@@ -1,7 +1,8 @@
 """Pings of all connections at once, and their answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -20,8 +21,8 @@ MASK = b"\x11\x22\x33\x44"
 class Transport(asyncio.Transport):
     """Keeps what is written."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(extra)
         self.written: list[bytes] = []
         self.is_closed = False
 
@@ -142,3 +143,12 @@ async def test_a_connection_is_pinged_until_it_is_gone(connection: tuple[SocketP
     assert protocol in {each for turn in protocol.pulse._turns for each in turn}
     protocol.stop_keepalive()
     assert protocol not in {each for turn in protocol.pulse._turns for each in turn}
+
+
+def test_who_has_tls_is_not_written_to_past_it(connection: tuple[SocketProtocol, Transport]) -> None:
+    protocol, _ = connection
+    with socket.socket() as ours:
+        protocol.transport = Transport({"socket": ours})
+        assert protocol.descriptor == ours.fileno()
+        protocol.transport = Transport({"socket": ours, "sslcontext": object()})
+        assert protocol.descriptor is None

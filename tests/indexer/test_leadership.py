@@ -100,7 +100,9 @@ def stop_in_its_transaction(indexer: Indexer, lock: str, work: Callable[[], obje
     with connect() as somebody, somebody.transaction():
         somebody.execute(lock)
         work()
-        wait_until(lambda: activity(indexer, "wait_event_type = 'Lock'"), "waiting for the lock")
+        # Not as a single statement, which pruning is.
+        waits = "wait_event_type = 'Lock' AND query_start > xact_start"
+        wait_until(lambda: activity(indexer, waits), "waiting for the lock")
         indexer.send_signal(signal.SIGSTOP)
     # In the middle of a pipeline, too: the server waits for the rest of it, and is no idler.
     waits = "(state = 'idle in transaction' OR state = 'active' AND wait_event = 'ClientRead')"

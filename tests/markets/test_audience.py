@@ -2,22 +2,27 @@
 
 import asyncio
 import json
+import os
+import re
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 import pytest
 
-from markets import audience
+from markets import audience, subscribers
 from markets import hub as hub_module
 from markets.audience import Audience, Subscription
 from markets.frames import Frame
 from markets.hub import Hub
-from markets.subscribers import BUFFER, Subscriber
-from tests.markets.feed import until
+from markets.subscribers import Subscriber
 
 CHANNEL = "market:a"
+BUFFER = 12_000  # bytes that may wait in a transport
+PADDING = "x" * 5_000  # more than a small socket takes at once
 
 
 class QuietHub(Hub):
@@ -35,12 +40,20 @@ class QuietHub(Hub):
 
 
 class Transport:
-    """Takes frames; where nobody reads they wait, up to BUFFER and one more."""
+    """Takes frames, and is full when nobody reads."""
+
+    descriptor: int | None = None
 
     def __init__(self) -> None:
         self.reads = True
         self.closing = False
         self.got: list[int] = []
+
+    def close(self) -> None:
+        self.closing = True
+
+    def turn(self) -> None:
+        """What the event loop does when the socket has room."""
 
     def is_closing(self) -> bool:
         return self.closing
@@ -57,6 +70,72 @@ class OtherTransport(Transport):
     """Of another class: TLS, say."""
 
 
+class SocketTransport(Transport):
+    """A real socket of few bytes, and what waits for it."""
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        for each in (self._ours, self._theirs):
+            each.setblocking(False)
+        self.descriptor = self._ours.fileno()
+        self._waits = self._came = b""
+        self._stranger: tuple[socket.socket, ...] = ()
+        super().__init__()
+
+    def close(self) -> None:
+        """What has the descriptor next is no client."""
+        super().close()
+        self._flush()
+        self._stranger = socket.socketpair()
+        os.dup2(self._stranger[0].fileno(), self._ours.fileno())
+
+    def get_write_buffer_size(self) -> int:
+        if self.reads:
+            self._receive()
+        return len(self._waits)
+
+    def turn(self) -> None:
+        if self.reads:
+            self._flush()
+
+    def write(self, frame: bytes) -> None:
+        assert not self.closing
+        self._waits += frame
+        self._send()
+
+    @property
+    def got(self) -> list[int]:  # type: ignore[override]
+        if not self.closing:
+            self._flush()
+        for each in self._stranger:
+            with pytest.raises(BlockingIOError):
+                each.recv(1, socket.MSG_DONTWAIT)
+        seqs = [int(seq) for seq in re.findall(rb'"seq":(\d+),"padding":"x{5000}"}', self._came)]
+        assert self._came.startswith(b"".join(message(seq).wire for seq in seqs))
+        return seqs
+
+    @got.setter
+    def got(self, nothing: list[int]) -> None:
+        assert nothing == []
+
+    def _send(self) -> None:
+        with suppress(BlockingIOError):
+            while self._waits:
+                self._waits = self._waits[self._ours.send(self._waits) :]
+
+    def _flush(self) -> None:
+        before = -1
+        while before != len(self._came):
+            before = len(self._came)
+            self._send()
+            self._receive()
+
+    def _receive(self) -> None:
+        with suppress(BlockingIOError):
+            self._came += self._theirs.recv(2**20)
+
+
 class Client:
     """A connection, with a `transport` or without one: then it is sent to."""
 
@@ -64,6 +143,7 @@ class Client:
         self.hub = hub
         self.kept = transport or Transport()
         self.transport = self.kept
+        self.descriptor = self.kept.descriptor
         self.subscriber = Subscriber(
             self._send, self._close, lambda channel: [], self if transport else None, hub.regroup
         )
@@ -80,7 +160,9 @@ class Client:
         raise AssertionError(f"closed with {code}")
 
     async def writable_again(self) -> None:
-        await until(lambda: self.kept.reads)
+        while self.kept.get_write_buffer_size() > BUFFER:
+            self.kept.turn()
+            await asyncio.sleep(0)
 
     def give_up(self, code: int) -> None:
         raise AssertionError(f"given up with {code}")
@@ -98,24 +180,27 @@ class Client:
 
 
 def message(seq: int) -> Frame:
-    return Frame(f'{{"seq":{seq}}}', channel=CHANNEL, seq=seq)
+    return Frame(f'{{"seq":{seq},"padding":"{PADDING}"}}', channel=CHANNEL, seq=seq)
 
 
 @pytest.fixture(autouse=True)
 def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "BURST", 2)
     monkeypatch.setattr(audience, "PORTION", 3)
+    for module in (audience, subscribers):
+        monkeypatch.setattr(module, "BUFFER", BUFFER)
 
 
-def make_clients(hub: Hub, random: Random, count: int) -> Iterator[Client]:
+def make_clients(hub: Hub, random: Random, kind: type[Transport], count: int) -> Iterator[Client]:
     for _ in range(count):
-        yield Client(hub, random.choice([Transport, Transport, Transport, OtherTransport, lambda: None])())
+        yield Client(hub, random.choice([*[kind] * 3, OtherTransport, lambda: None])())
 
 
+@pytest.mark.parametrize("kind", [Transport, SocketTransport])
 @pytest.mark.parametrize("seed", range(40))
-async def test_none_is_missing_doubled_or_late(seed: int) -> None:
+async def test_none_is_missing_doubled_or_late(kind: type[Transport], seed: int) -> None:
     random, hub, begun, last = Random(seed), QuietHub(), 0, 0
-    clients = list(make_clients(hub, random, 25))
+    clients = list(make_clients(hub, random, kind, 25))
     ending = False
 
     async def disturb() -> None:
@@ -129,7 +214,8 @@ async def test_none_is_missing_doubled_or_late(seed: int) -> None:
             elif random.random() < 0.03:
                 client.subscriber.stop()
                 client.most = len(client.kept.got)
-                client.kept.closing = random.random() < 0.5
+                if random.random() < 0.5:
+                    client.kept.close()
             else:
                 client.kept.reads = random.random() < 0.7
             await asyncio.sleep(0)

@@ -15,6 +15,8 @@ from tests.markets.feed import until
 class Client:
     """The other side: reads when it is let. It is a `wire`, and that's transport, too."""
 
+    descriptor = None
+
     def __init__(self) -> None:
         self.reads = asyncio.Event()
         self.reads.set()

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from aurum import throttling
 from aurum.child import Child
 from aurum.front import FrontProtocol
+from aurum.garbage import spare_the_collector
 from aurum.metrics import WEB, ChildCollector, count_queries, exporting
 from aurum.ports import free_or_exit, free_port
 from aurum.server import Server
@@ -19,6 +20,7 @@ from aurum.socket_protocol import SocketProtocol
 from aurum.web_metrics import DjangoCollector, PoolCollector, SocketCollector, django_pool
 
 MAX_FRAME = 16 * 1024  # bytes of a WebSocket message
+YOUNG = 5_000  # objects before Python looks for cycles
 GRACE = 10  # seconds for requests in flight after SIGTERM
 
 
@@ -82,6 +84,7 @@ def serve() -> None:
         timeout_graceful_shutdown=GRACE,
         backlog=4096,
     )
+    spare_the_collector(YOUNG)
     Server(config, asgi.hub).run()
 
 

@@ -12,14 +12,15 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aurum.database import limit_lock_waits
+from aurum.garbage import spare_the_collector
 from aurum.metrics import exporting
 from indexer.counters import Counters
 from indexer.heads import HeadSubscription
 from indexer.management.configured import (
+    YOUNG,
     configured_deployment,
     configured_leadership,
     configured_rpc,
-    spare_the_collector,
 )
 from indexer.metrics import LINGER, IndexerCollector
 from indexer.reorg import BelowFinality
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         parser.add_argument("--to-block", type=int, help="end once this block is indexed")
 
     def handle(self, *, once: bool, from_block: int | None, to_block: int | None, **options: Any) -> None:
-        spare_the_collector()
+        spare_the_collector(YOUNG)
         limit_lock_waits(LONGEST_LOCK_WAIT)
         stop = threading.Event()
         heads = HeadSubscription(settings.RPC_WS_URLS)
