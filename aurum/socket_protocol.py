@@ -8,12 +8,12 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
+from aurum.beats import BEATS, beat_after
 from markets.subscribers import BUFFER
 
 EXTENSION = "aurum.wire"  # where the application finds the connection in its scope
 MAX_FRAGMENTS = 64  # of one message, which has 16 KiB: empty ones would take memory without end
 PING_INTERVAL = 7  # seconds, in which an answer must come: who stops reading is to be gone within 15
-BEATS = 10  # a second, in which some connections are pinged: few at once, or messages of that moment would be late
 PAYLOAD = 4  # bytes of a ping
 PING = bytes((0x89, PAYLOAD))
 PONG = bytes((0x8A, 0x80 | PAYLOAD))  # then come the mask and the payload
@@ -22,7 +22,7 @@ LINGER = 3.0  # seconds that a client has for reading the rest, before the conne
 
 
 class Pulse:
-    """Pings all connections in turns: a timer for all of them, and one frame for many."""
+    """Pings all connections in turns, a few at each beat with one frame: more would make other messages late."""
 
     def __init__(self) -> None:
         self._turns: list[set[SocketProtocol]] = [set() for _ in range(PING_INTERVAL * BEATS)]
@@ -51,8 +51,7 @@ class Pulse:
             self._wait(loop)
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What is late catches up, but for a second at most."""
-        self._due = max(self._due + 1 / BEATS, loop.time() - 1)
+        self._due = beat_after(self._due, loop.time())
         self._timer = loop.call_at(self._due, self._beat, loop)
 
 

@@ -12,7 +12,7 @@ from markets.frames import Frame
 from markets.subscribers import BUFFER, QUEUE_SIZE, Subscriber
 
 CLOSED = sys.maxsize  # no message has a `seq` above it
-PORTION = 50  # transports, whose objects stay in the processor's nearest cache between a look and the write
+PORTION = 200  # transports: less would cost more system calls, more would have one slow reader cost more others a look
 
 
 @dataclass(slots=True, eq=False)

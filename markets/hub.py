@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from aurum.beats import BEATS, beat_after
 from aurum.log_context import apart
 from markets.audience import Audience, Subscription
 from markets.frames import Frame
@@ -23,8 +24,7 @@ POLL_INTERVAL = 1.0  # seconds between reads without a wake-up
 READ_TIMEOUT = 10.0  # seconds after which a connection that does not answer is given up
 READ_SIZE = 1000  # rows a query
 BURST = 500  # frames that are handed out before the loop may do something else
-HEARTBEAT = 15  # seconds between two heartbeats of a connection
-BEATS = 10  # a second, in which some connections have theirs: few at once, or messages of that moment would be late
+HEARTBEAT = 15  # seconds between two heartbeats of a connection; a few have theirs at each beat
 START_TIMEOUT = 5.0  # seconds that a subscription waits for the database
 
 # Messages, and how far the tables are with them: one statement, so that both are of one moment. What the row that was
@@ -310,7 +310,7 @@ class Hub:
         due = clock()
         while True:
             for some in reversed(self._subscribers):  # the first that come have theirs last
-                due = max(due + 1 / BEATS, clock() - 1)  # what is late catches up, but for a second at most
+                due = beat_after(due, clock())
                 await asyncio.sleep(due - clock())
                 if some and self._following.is_set():
                     frame = self.position.heartbeat(self._last_id)
