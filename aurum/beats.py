@@ -10,4 +10,4 @@ LATEST = 1.0  # seconds: what is late catches up, but for no more than this
 
 def beat_after(due: float, now: float) -> float:
     """The beat that follows the one that was `due`; both, and `now`, in seconds of the event loop's clock."""
-    return (floor(max(due, now - LATEST) * BEATS + 0.001) + 1) / BEATS
+    return (floor(max(due, now - LATEST) * BEATS + 1e-6) + 1) / BEATS
