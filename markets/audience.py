@@ -1,7 +1,7 @@
 """Who has subscribed to a channel, and how one frame gets to all of them."""
 
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -52,7 +52,7 @@ class Subscription:
 class Portion:
     """Subscriptions whose subscribers need no look before a write, as long as no transport is slow or closing.
 
-    The transports are all of one class.
+    The transports are all of one class, and each is another's.
     """
 
     __slots__ = ("_burst", "_transports", "subscriptions")
@@ -90,17 +90,25 @@ class Audience:
 
     def __init__(self, subscriptions: Iterable[Subscription], before: int) -> None:
         """`before` is the `seq` of the message that was handed out last."""
-        direct: list[Subscription] = []
+        # In each layer a subscriber comes once: what one call writes twice to a socket, each in part, could mix.
+        layers: list[list[Subscription]] = []
+        times: Counter[Subscriber] = Counter()
         self.others: list[Subscription] = []
         kind: Any = None
         for subscription in subscriptions:
             transport = subscription.subscriber.transport
             if subscription.takes_all_behind(before) and type(transport) is (kind := kind or type(transport)):
-                direct.append(subscription)
+                layer = times[subscription.subscriber]
+                times[subscription.subscriber] += 1
+                if layer == len(layers):
+                    layers.append([])
+                layers[layer].append(subscription)
             else:
                 self.others.append(subscription)
-        self.portions = [Portion(direct[start : start + PORTION]) for start in range(0, len(direct), PORTION)]
-        self._size = len(direct) + len(self.others)
+        self.portions = [
+            Portion(layer[start : start + PORTION]) for layer in layers for start in range(0, len(layer), PORTION)
+        ]
+        self._size = times.total() + len(self.others)
 
     def __len__(self) -> int:
         return self._size

@@ -55,6 +55,12 @@ class Kernel:
         if python.syscall(number(io_setup), count(MOST), ctypes.byref(opened)) != 0:
             raise OSError(ctypes.get_errno(), "io_setup")
         self._context = opened.value
+        # Who allows the one may not allow the others.
+        if (
+            self._submit(self._io_submit, self._context, 0, None) != 0
+            or self._get(self._io_getevents, self._context, 0, 0, None, None) != 0
+        ):
+            raise OSError(ctypes.get_errno(), "io_submit or io_getevents")
 
     def carry_out(self, requests: "array[int]", data: bytes) -> Iterator[tuple[int, int]]:
         """Writes these bytes by the requests at these addresses. Gives the `data` and result of each that did not write
@@ -84,7 +90,7 @@ def kernel() -> Kernel | None:
 
 
 class Burst:
-    """Up to MOST sockets that do not block, by their descriptors. Whoever writes makes sure that they still are."""
+    """Up to MOST sockets that do not block, each once, by descriptors that whoever writes knows to be theirs still."""
 
     __slots__ = ("_addresses", "_kernel", "_requests")
 

@@ -15,7 +15,8 @@ from indexer.ledger import Ledger
 from indexer.rpc import Rpc
 from indexer.runner import Deployment
 
-YOUNG = 100_000  # objects before Python looks for cycles: a batch makes many and no cycle, and looks cost a tenth of it
+# When Python looks for cycles: a batch makes many objects and no cycle, and the looks cost a tenth of it.
+LOOKS = (100_000, 20, 20)
 CONTRACT_SETTINGS = {
     "CONDITIONAL_TOKENS_ADDRESS": events.CONDITIONAL_TOKENS,
     "MARKET_FACTORY_ADDRESS": events.MARKET_FACTORY,

@@ -291,3 +291,18 @@ async def test_nothing_follows_a_close() -> None:
     clients[2].transport.closing = True
     await hub._hand_out(message(2), 0)
     assert [client.transport.got for client in clients] == [[1, 2], [1], [1]]
+
+
+async def test_who_has_subscribed_twice_is_in_two_portions() -> None:
+    """As a market's own page and a watchlist do."""
+    hub = QuietHub()
+    clients = [Client(hub, SocketTransport()) for _ in range(4)]
+    for client in [*clients, clients[1], clients[2], clients[1]]:
+        await client.join(after=0)
+    audience = Audience(hub._subscriptions[CHANNEL], before=0)
+    members = [[each.subscriber for each in portion.subscriptions] for portion in audience.portions]
+    one, two, three, four = [client.subscriber for client in clients]
+    assert members == [[one, two, three], [four], [two, three], [two]]
+    assert len(audience) == 7
+    await hub._hand_out(message(1), 0)
+    assert [client.kept.got for client in clients] == [[1], [1] * 3, [1] * 2, [1]]

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from markets import burst as burst_module
-from markets.burst import MOST, Burst, burst, kernel
+from markets.burst import CALLS, MOST, Burst, burst, kernel
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -126,16 +126,20 @@ def test_there_is_none_on_another_platform(monkeypatch: pytest.MonkeyPatch, pair
 
 
 @pytest.mark.usefixtures("unknown_kernel")
+@pytest.mark.parametrize(
+    ("refused", "said"), [(0, "io_setup"), (1, "io_submit or io_getevents"), (2, "io_submit or io_getevents")]
+)
 def test_there_is_none_where_linux_refuses(
-    monkeypatch: pytest.MonkeyPatch, pairs: list[Pair], caplog: pytest.LogCaptureFixture
+    refused: int, said: str, monkeypatch: pytest.MonkeyPatch, pairs: list[Pair], caplog: pytest.LogCaptureFixture
 ) -> None:
     no_such_call = 9_999
-    monkeypatch.setattr(burst_module, "CALLS", dict.fromkeys(burst_module.CALLS, (no_such_call, 0, 0)))
+    calls = {machine: (*known[:refused], no_such_call, *known[refused + 1 :]) for machine, known in CALLS.items()}
+    monkeypatch.setattr(burst_module, "CALLS", calls)
     with caplog.at_level(logging.INFO):
         assert burst([pairs[0][0].fileno()]) is None
         assert burst([pairs[0][0].fileno()]) is None
     assert [record.getMessage() for record in caplog.records] == [
-        f"frames are written one by one: [Errno {errno.ENOSYS}] io_setup"
+        f"frames are written one by one: [Errno {errno.ENOSYS}] {said}"
     ]
 
 

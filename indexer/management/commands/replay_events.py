@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from aurum.garbage import spare_the_collector
-from indexer.management.configured import YOUNG, only_writer
+from indexer.management.configured import LOOKS, only_writer
 from markets.models import Checkpoint
 from operators.audit import record
 
@@ -16,7 +16,7 @@ class Command(BaseCommand):
     requires_system_checks: tuple[str, ...] = ()  # they import the whole web side, and `migrate` has run them
 
     def handle(self, **options: Any) -> None:
-        spare_the_collector(YOUNG)
+        spare_the_collector(*LOOKS)
         if not Checkpoint.objects.exists():
             self.stdout.write("nothing is indexed")
             return

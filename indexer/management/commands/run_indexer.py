@@ -17,7 +17,7 @@ from aurum.metrics import exporting
 from indexer.counters import Counters
 from indexer.heads import HeadSubscription
 from indexer.management.configured import (
-    YOUNG,
+    LOOKS,
     configured_deployment,
     configured_leadership,
     configured_rpc,
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         parser.add_argument("--to-block", type=int, help="end once this block is indexed")
 
     def handle(self, *, once: bool, from_block: int | None, to_block: int | None, **options: Any) -> None:
-        spare_the_collector(YOUNG)
+        spare_the_collector(*LOOKS)
         limit_lock_waits(LONGEST_LOCK_WAIT)
         stop = threading.Event()
         heads = HeadSubscription(settings.RPC_WS_URLS)
