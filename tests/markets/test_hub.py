@@ -243,9 +243,11 @@ async def test_what_was_deleted_before_it_was_read_is_lost(make_hub: MakeHub, mo
 
 
 async def test_a_feed_that_is_broken_off(make_hub: MakeHub) -> None:
-    listener = Listener(make_hub(by_notify(connect_async)))
+    hub = make_hub(by_notify(connect_async))
+    listener = Listener(hub)
     await in_thread(partial(say, "market:a", 3))
     await listener.listen("market:a", after=3)
+    await until(lambda: hub._last_id > 0)  # it has read them
 
     def break_off() -> list[int]:
         with transaction.atomic():
