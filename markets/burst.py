@@ -70,7 +70,10 @@ class Kernel:
         address, count = requests.buffer_info()
         looked_at = max(0, self._submit(self._io_submit, self._context, count, address))
         # All have ended: this does not wait.
-        if looked_at != self._get(self._io_getevents, self._context, looked_at, looked_at, self._answers, None):
+        if looked_at and looked_at != self._get(
+            self._io_getevents, self._context, looked_at, looked_at, self._answers, None
+        ):
+            self._context = 0  # which is none: an answer that is left there must not be taken for a later one
             raise OSError(ctypes.get_errno(), "io_getevents")
         results = self._words[RESULT : looked_at * ANSWER : ANSWER].tolist()
         if results != [len(data)] * count:

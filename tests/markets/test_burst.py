@@ -148,5 +148,9 @@ def test_what_became_of_them_must_be_known(monkeypatch: pytest.MonkeyPatch, pair
     linux = kernel()
     assert linux is not None
     monkeypatch.setattr(linux, "_get", lambda *_: 0)
+    together = burst_to(pairs)
     with pytest.raises(OSError, match="io_getevents"):
-        burst_to(pairs).write(b"a")
+        together.write(b"a")
+    monkeypatch.undo()
+    assert together.write(b"b") == [(place, 0) for place in range(50)]  # by their transports, from now on
+    assert [received(client) for _, client in pairs] == [b"a"] * 50
